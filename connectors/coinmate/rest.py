@@ -7,14 +7,18 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Trouble
 from aggregator.records import BookSnapshot, Instrument, Record
-from aggregator.wire import Text, as_written, bbo, optional, step
+from aggregator.wire import Text, as_written, bbo, optional, seconds, step
 from connectors.coinmate.wires import Book, side
 
 API = "https://coinmate.io/api"
 
 
+class TimedBook(Book):
+    timestamp: int | None = None  # seconds
+
+
 class WholeBook(Struct):
-    data: Book
+    data: TimedBook
 
 
 class Quotation(Struct):
@@ -50,7 +54,8 @@ decode_pair = Decoder(Pair, float_hook=as_written).decode
 
 def read_whole(raw_symbol: str, body: bytes) -> BookSnapshot:
     book = decode_whole(body).data
-    return BookSnapshot(raw_symbol=raw_symbol, bids=side(book.bids), asks=side(book.asks))
+    sent = None if book.timestamp is None else seconds(book.timestamp)
+    return BookSnapshot(raw_symbol=raw_symbol, bids=side(book.bids), asks=side(book.asks), ts_sent=sent)
 
 
 def read_quotations(_: str, body: bytes) -> Iterable[Record]:

@@ -257,6 +257,7 @@ class Depth(Struct):
     lastUpdateId: int
     bids: Levels
     asks: Levels
+    timestamp: int | None = None
 
 
 decode_push = protobuf(PushWire)
@@ -314,8 +315,14 @@ def asking(method: str) -> Subscribe:
 
 def read_snapshot(raw_symbol: str, body: bytes) -> BookSnapshot:
     depth = decode_depth(body)
+    sent = None if depth.timestamp is None else ms(depth.timestamp)
     return BookSnapshot(
-        raw_symbol=raw_symbol, bids=depth.bids, asks=depth.asks, depth=DEPTH, sequence=depth.lastUpdateId
+        raw_symbol=raw_symbol,
+        bids=depth.bids,
+        asks=depth.asks,
+        depth=DEPTH,
+        sequence=depth.lastUpdateId,
+        ts_sent=sent,
     )
 
 

@@ -23,6 +23,7 @@ class SpotBook(Struct):
     lastUpdateId: int
     bids: list[list[Text]]
     asks: list[list[Text]]
+    timestamp: int | None = None
 
 
 class SpotAnswer(Struct):
@@ -69,8 +70,9 @@ def ask_spot_book(raw_symbol: str) -> Request:
 
 def read_spot_book(raw_symbol: str, body: bytes) -> BookSnapshot:
     book = decode_spot_book(body).result
+    sent = None if book.timestamp is None else book.timestamp * MS_NS
     return BookSnapshot(
-        raw_symbol=raw_symbol, bids=levels(book.bids), asks=levels(book.asks), sequence=book.lastUpdateId
+        raw_symbol=raw_symbol, bids=levels(book.bids), asks=levels(book.asks), sequence=book.lastUpdateId, ts_sent=sent
     )
 
 

@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot, Trouble
 from aggregator.records import MS_NS, BookSnapshot, Instrument, Levels, MarketState, Trade
 from aggregator.refusals import coded
-from aggregator.wire import at
+from aggregator.wire import at, ms
 from connectors.families.binance.wires import stamp
 
 DEPTH = 5000  # levels a side of a book
@@ -45,6 +45,7 @@ class PartialWire(Struct, gc=False):
     asks: Levels
     s: str | None = None
     E: int | None = None
+    T: int | None = None  # the engines that futures run on tell both times
 
 
 decode_partial = Decoder(PartialWire, strict=False).decode  # the number may come as text (Coins.ph)
@@ -142,7 +143,13 @@ def snapshot(rest: str, *, depth: int = DEPTH, weight: int = 250) -> Snapshot:
     def read(raw_symbol: str, body: bytes) -> BookSnapshot:
         book = decode_partial(body)
         return BookSnapshot(
-            raw_symbol=raw_symbol, bids=book.bids, asks=book.asks, sequence=book.lastUpdateId, depth=depth
+            raw_symbol=raw_symbol,
+            bids=book.bids,
+            asks=book.asks,
+            sequence=book.lastUpdateId,
+            depth=depth,
+            ts_event=None if book.T is None else ms(book.T),
+            ts_sent=None if book.E is None else ms(book.E),
         )
 
     return Snapshot(request=request, parse=read)

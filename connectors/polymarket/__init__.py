@@ -1,4 +1,4 @@
-"""Polymarket's perpetuals. Its prediction markets are another product, at other addresses, and left out.
+"""Polymarket's perpetuals. Its prediction markets are another product, at other addresses, read in captures alone.
 
 https://docs.polymarket.com/api-reference/perps/overview
 """
@@ -89,6 +89,7 @@ EXCHANGE = Exchange(
         "Its number (`sequence`) counts what the matching engine did, and grows by no fixed step.",
         "Funding is exchanged each hour. A ticker has the last price alone.",
         "Liquidations have no public channel, and the state of a market is not told.",
-        "Prediction markets are left out: they have no kind of instrument here.",
+        "Prediction markets have no kind of instrument here, and are followed by nobody.",
+        "Captures of their trades, books and best prices are read, each under the id of its token.",
     ),
 )

@@ -25,6 +25,7 @@ from aggregator.records import (
 )
 from aggregator.refusals import meaning_of
 from aggregator.wire import Text, bbo, candle, levels, nonzero, number, optional, text
+from connectors.polymarket import predictions
 from connectors.polymarket.wires import BestWire, BookWire, DayWire, FiguresWire, Said, TradeWire
 
 CHANNELS: dict[Channel, str] = {
@@ -170,6 +171,8 @@ def parse(frame: bytes) -> Iterable[Event]:
     if b'"ch"' in frame and b'"id"' not in frame:
         read = READERS.get(decode_channel(frame).ch.partition("::")[0])
         return () if read is None else [*read(frame)]
+    if b'"event_type"' in frame or frame in predictions.NOTHING:
+        return predictions.parse(frame)
     return read_answer(decode_other(frame))
 
 

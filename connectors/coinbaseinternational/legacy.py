@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Archive, Event, Ignored, Listing, Parse, Stream
+from aggregator.exchange import Accepted, Archive, Event, Ignored, Listing, Parse, Stream
 from aggregator.records import Candle, Instrument
 from aggregator.wire import by_word, end_of, from_iso, optional, past, text
 from connectors.coinbaseinternational.legacy_wires import (
@@ -93,6 +93,19 @@ class Kind(Struct):
     channel: str = ""
 
 
+class Subscribed(Struct):
+    name: str = ""
+
+
+class SubscribedWire(Struct):
+    """All that is subscribed to, after a request."""
+
+    channels: list[Subscribed] = []
+
+    def events(self) -> Iterable[Event]:
+        return [Accepted(topic=channel.name) for channel in self.channels]
+
+
 def reader(kind: type) -> Parse:
     decode: Callable[[bytes], object] = Decoder(kind).decode
     return lambda frame: tuple(decode(frame).events())  # type: ignore[attr-defined]
@@ -107,6 +120,7 @@ READERS: dict[str, Parse] = {
     "RISK": reader(RiskWire),
     "INDEX": reader(IndexWire),
     "INSTRUMENTS": reader(MarketWire),
+    "SUBSCRIPTIONS": reader(SubscribedWire),
 }
 decode_bars = Decoder(BarFrame).decode
 decode_kind = Decoder(Kind).decode

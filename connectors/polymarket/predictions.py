@@ -44,7 +44,7 @@ class BookWire(Struct, tag_field="event_type", tag="book", gc=False):
 
 class ChangeRow(Struct, gc=False):
     price: Text
-    size: Text  # what stands there now
+    size: Text  # now at that price
     side: Literal["BUY", "SELL"]
     asset_id: str = ""  # before September 2025 the frame had it
 

@@ -108,6 +108,8 @@ def parser() -> Parse:
             yield BookSnapshot(raw_symbol=said.symbol, bids=bids, asks=asks, reason="periodic", ts_event=time)
 
     def parse(frame: bytes) -> Iterable[Event]:
+        if frame == b"pong":
+            return ()
         said = decode(frame)
         if SIDED.match(said.group) and bytes(said.data).startswith(b"{"):
             return [*read_side(decode_side(said.data))]

@@ -42,6 +42,7 @@ CHANNELS: dict[Channel, str] = SPOT | {
 DEEP = "depth_l2_tbt"
 DEPTHS = {"depth5": 5, "depth": 400, DEEP: 400}
 BARS = "candle"
+PONG = b"pong"  # plain in captures that hold what was inflated, and in the time of version 5, which began before
 
 
 class Frame(Struct, gc=False):
@@ -96,12 +97,16 @@ def read_books(data: Raw, kind: str, action: str, deep: set[str]) -> Iterable[Ev
     return [passed if row.instrument_id in deep else book(row, kind, action) for row in rows]
 
 
+def inflate(frame: bytes) -> bytes:
+    return frame if frame == PONG else undeflate(frame)
+
+
 def parser() -> Parse:
     """The reader of one connection's frames, which knows the markets whose book of each change has come."""
     deep: set[str] = set()
 
     def parse(frame: bytes) -> Iterable[Event]:
-        if frame == b"pong":
+        if frame == PONG:
             return ()
         said = decode(frame)
         kind = said.table.partition("/")[2]
@@ -126,7 +131,7 @@ def archive(
         name="version3",
         channels=channels,
         parser=parser,
-        inflate=undeflate,
+        inflate=inflate,
         checksum=checksum,
         depth=DEPTHS[DEEP],
     )

@@ -1,7 +1,8 @@
 """What several workers cost and bring: frames from memory through sessions, bus, files and one reader of the feed.
 
 `python -m bench.workers` has one process do it, and then a hub with two workers, in turns. Frames are made before, so
-that no simulator runs on the same processors. `cpu` is the processor time per frame of all processes together, `busier`
+that no simulator runs on the same processors. With `--divided okx` it is one exchange, and each worker has a bucket of
+its symbols, whose frames alone come to it. `cpu` is the processor time per frame of all processes together, `busier`
 the share that the busier worker has of one process's, `hub` that of the hub; `bound` is how much faster two processors
 are at best: all of the time on two of them, or the busiest process alone. `wall` is how much faster it was.
 """
@@ -10,6 +11,7 @@ import argparse
 import asyncio
 import gc
 import json
+import re
 import socket
 import statistics
 import subprocess
@@ -22,16 +24,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from aggregator.bus.bus import Bus
 from aggregator.bus.passing import MarkingBus, Packer
 from aggregator.capture.replay import Reader
 from aggregator.catalog.registry import load_exchange
+from aggregator.cluster.buckets import SymbolPart, part_of
 from aggregator.daemon.daemon import GC_THRESHOLD, SWITCH_S, run
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.feed import sink as feed
 from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from aggregator.sinks import files, link
+from aggregator.sinks.brokers.nats_client import bucket_names
 from aggregator.sinks.link import RECORDS, LinkEnd, LinkWriter
 from aggregator.sinks.sink import Delivery
 from aggregator.sources.link import LinkedExchange, LinkReader
@@ -39,6 +45,7 @@ from bench.frames import Capture, make
 from bench.measure import conditions, table
 
 EXCHANGES = ("kraken", "okx", "binance", "coinbaseexchange")
+BUCKET = re.compile(r"(.+)-([0-9]+)of([0-9]+)")
 READ = 10  # frames that one read of a busy socket brings
 PASSES = 16
 FRAMES = 2000
@@ -49,12 +56,15 @@ Report = dict[str, Any]
 class Play:
     """One exchange's frames, several times over, each time for a session of its own."""
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, part: SymbolPart | None = None) -> None:
+        """Make them; `part`: those about some of its symbols alone."""
         exchange = load_exchange(id)
         if exchange is None:
             raise SystemExit(f"there is no connector for {id}")
         capture = make(id, "mixed", FRAMES)
         stream = Reader(exchange, (), None).stream_of(capture.url, capture.frames[0])
+        if part is not None:
+            capture = structs.replace(capture, frames=_about(capture, stream, part))
         self.passes = [(_session(capture, stream), _reads(capture)) for _ in range(PASSES)]
         self.frames = len(capture.frames) * PASSES
 
@@ -65,6 +75,13 @@ class Play:
                 bus.publish(session.receive(payloads, now))
                 await asyncio.sleep(0)
             await outputs.room()
+
+
+def _about(capture: Capture, stream: Any, part: SymbolPart) -> list[bytes]:
+    """The frames that are about some of the symbols."""
+    session, now = _session(capture, stream), Now(time.time_ns(), time.monotonic_ns())
+    read = ((frame, session.receive([frame], now)) for frame in capture.frames)
+    return [frame for frame, records in read if part.has(records[0].raw_symbol if records else None)]
 
 
 def _session(capture: Capture, stream: Any) -> Session:
@@ -120,6 +137,20 @@ async def _ended(outputs: RunningSinks, reader: subprocess.Popen[bytes]) -> Repo
     return {"lost": lost}
 
 
+def _names(ids: Sequence[str], divided: str | None) -> list[list[str]]:
+    """What each of two workers has: exchanges, or a bucket of one."""
+    return [list(ids[::2]), list(ids[1::2])] if divided is None else [[name] for name in bucket_names(divided, 2)]
+
+
+def _play(name: str) -> Play:
+    """The play of an exchange, or of a bucket of one."""
+    found = BUCKET.fullmatch(name)
+    if found is None:
+        return Play(name)
+    id, bucket, count = found.groups()
+    return Play(id, part_of(int(count), (int(bucket),)))
+
+
 async def alone(ids: list[str], home: Path) -> Report:
     """One process does all."""
     plays = [Play(id) for id in ids]
@@ -138,9 +169,9 @@ async def alone(ids: list[str], home: Path) -> Report:
     }
 
 
-async def worker(ids: list[str], fd: int) -> Report:
+async def worker(names: list[str], fd: int) -> Report:
     """A worker: it begins when the hub says so, and tells its time in the end."""
-    plays = [Play(id) for id in ids]
+    plays = [_play(name) for name in names]
     bus = MarkingBus("bench")
     line = socket.socket(fileno=fd)
     line.sendall(b"\0")
@@ -162,9 +193,9 @@ async def hub(groups: list[list[str]], home: Path) -> Report:
     loop = asyncio.get_running_loop()
     bus = Bus("bench")
     processes, lines = [], []
-    for ids in groups:
+    for names in groups:
         ours, theirs = socket.socketpair()
-        command = ["--role", "worker", "--fd", str(theirs.fileno()), "--exchanges", ",".join(ids)]
+        command = ["--role", "worker", "--fd", str(theirs.fileno()), "--exchanges", ",".join(names)]
         process = _begun(*command, fds=[theirs.fileno()])
         theirs.close()
         processes.append(process)
@@ -172,7 +203,8 @@ async def hub(groups: list[list[str]], home: Path) -> Report:
     for line in lines:
         await asyncio.to_thread(line.recv, 1)
     outputs, reader = await _outlets(bus, home)
-    views = {id: LinkedExchange(id, bus) for ids in groups for id in ids}
+    ids = {BUCKET.sub(r"\1", name) for names in groups for name in names}
+    views = {id: LinkedExchange(id, bus) for id in ids}
     over = []
     _settled()
     begun, cpu = time.monotonic(), time.process_time()
@@ -215,18 +247,18 @@ def read_feed(home: Path) -> None:
                 pass
 
 
-def measured(role: str, home: Path, exchanges: list[str]) -> Report:
+def measured(role: str, home: Path, options: Sequence[str]) -> Report:
     """One run in a process of its own."""
     with tempfile.TemporaryDirectory(dir=home) as place:
-        command = ["--role", role, "--home", place, "--exchanges", ",".join(exchanges)]
+        command = ["--role", role, "--home", place, *options]
         return dict(json.loads(_begun(*command).communicate()[0]))
 
 
-def compare(rounds: int, home: Path, exchanges: list[str]) -> None:
+def compare(rounds: int, home: Path, options: Sequence[str]) -> None:
     """Have both take turns, and print the medians."""
     rows = []
     for _ in range(rounds):
-        one, two = measured("alone", home, exchanges), measured("hub", home, exchanges)
+        one, two = measured("alone", home, options), measured("hub", home, options)
         if one["records"] != two["records"] or one["lost"] or two["lost"]:
             raise SystemExit(f"something is lost: {one} {two}")
         each, both = one["cpu"] / one["frames"], two["cpu"] / two["frames"]
@@ -255,11 +287,13 @@ def main() -> None:
     parser.add_argument("--home", type=Path)
     parser.add_argument("--fd", type=int)
     parser.add_argument("--exchanges", default=",".join(EXCHANGES))
+    parser.add_argument("--divided", help="one exchange that two workers have together, instead of several")
     given = parser.parse_args()
-    ids = given.exchanges.split(",")
+    ids = [given.divided] if given.divided else given.exchanges.split(",")
     if given.role == "compare":
         sys.stdout.write(f"{conditions()}\n")
-        compare(given.rounds, given.home or Path(tempfile.gettempdir()), ids)
+        options = ["--divided", given.divided] if given.divided else ["--exchanges", given.exchanges]
+        compare(given.rounds, given.home or Path(tempfile.gettempdir()), options)
         return
     if given.role == "reader":
         read_feed(given.home)
@@ -273,7 +307,7 @@ def main() -> None:
             case "worker":
                 found.append(await worker(ids, given.fd))
             case _:
-                found.append(await hub([ids[::2], ids[1::2]], given.home))
+                found.append(await hub(_names(ids, given.divided), given.home))
 
     run(work)
     sys.stdout.write(json.dumps(found[0]))

@@ -187,7 +187,8 @@ def unsubscribe(path: Path, topic: str) -> None:
 def move(path: Path, exchange: str, worker: int | None) -> None:
     """Have another WORKER gather an exchange, without a gap: the one with the least load where none is named.
 
-    It is gathered by both for some seconds: the second goes on once it has all that the first has.
+    It is gathered by both for some seconds: the second goes on once it has all that the first has. Of an exchange that
+    is divided a part is moved, by its name, which ends like -0of2.
     """
     done = msgspec.json.decode(ask(path, {"op": "move", "exchange": exchange, "worker": worker}, patience=MOVE_S))
     click.echo(f"{exchange} is gathered by worker {done['worker']} now", err=True)

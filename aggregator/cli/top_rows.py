@@ -110,7 +110,7 @@ def _exchange(exchange: ExchangeStatus, rates: RateHistory, *, has_workers: bool
     return (
         exchange.id,
         exchange.state,
-        *((exchange.worker or "",) if has_workers else ()),
+        *((exchange.worker or " ".join(str(part.worker) for part in exchange.parts),) if has_workers else ()),
         fresh,
         sum(exchange.topics.values()) - fresh,
         exchange.gaps,

@@ -93,7 +93,9 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     on_start_error: `fail`: the daemon does not start when its first attempt fails; `retry`: it is tried again
     route: how it is reached
     credentials: where its keys are, by their names
-    part: the part of its symbols that this daemon gathers; null: all. A cluster says so, and no file
+    buckets: into so many its symbols are divided, each for a worker of its own; null: as its load says
+    part: the part of its symbols that this process gathers; null: all. A cluster says so, or the hub of workers
+    part_name: of that part, where other workers gather the rest; null: none does
     """
 
     id: str
@@ -113,7 +115,19 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     on_start_error: Literal["fail", "retry"] = "retry"
     route: DialOptions = DialOptions()
     credentials: Mapping[str, KeyPlace] = {}
+    buckets: int | None = None
     part: SymbolPart | None = None
+    part_name: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Begins the names of its files and of its connections."""
+        return self.part_name or self.id
+
+    @property
+    def processes(self) -> int:
+        """How many processes of this daemon gather from it, and share what it allows an address."""
+        return 1 if self.part is None or self.part_name is None else self.part.count
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -386,6 +400,11 @@ def _cluster(values: dict[str, object]) -> tuple[ClusterKeys | None, list[Compla
     ]
     if values.get("workers", 1) != 1:
         wrong.append((("workers",), "must be 1 in a member of a [cluster]: run several members instead"))
+    wrong += [
+        (("exchanges", index, "buckets"), "is for workers; members of a [cluster] have `buckets` of that table")
+        for index, table in _tables(values, "exchanges")
+        if "buckets" in table
+    ]
     if missing := lacking("nats", "nats"):
         wrong.append((("cluster",), missing))
     return found, wrong
@@ -702,6 +721,7 @@ def _exchange(table: ExchangeTable) -> ExchangeConfig:
         on_start_error=table.on_start_error,
         route=DialOptions(table.transport, table.proxy, table.compression),
         credentials=dict(table.credentials),
+        buckets=table.buckets,
     )
 
 

@@ -193,6 +193,7 @@ class ExchangeTable(_Table):
     relist: Annotated[float, Field(ge=0, le=LONGEST_S), BeforeValidator(to_seconds)] = 900
     max_instruments: Count = MOST_INSTRUMENTS
     max_topics: Count = MOST_TOPICS
+    buckets: Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None = None
     on_demand: bool = False
     linger: Annotated[float, Field(ge=0, le=LONGEST_S), BeforeValidator(to_seconds)] = LINGER_S
     on_start_error: Literal["fail", "retry"] = "retry"

@@ -56,10 +56,12 @@ class Attention:
         self._bus = bus
         self._directory = directory
         self._said: dict[str, int] = {}  # by exchange, how many findings the log has
+        self._names: dict[str, str] = {}  # by exchange, the name of its file
         bus.watch(self.tally.take)
 
-    async def at(self, id: str, network: Network, keeper: Worker) -> Network:
-        """A network of an exchange to which attention is paid."""
+    async def at(self, id: str, network: Network, keeper: Worker, name: str | None = None) -> Network:
+        """A network of an exchange to which attention is paid; `name` is that of the part that is gathered here."""
+        self._names[id] = name or id
         drift = Drift(await keeper.do(partial(self._known, id)))
         ear = self.ears[id] = Ear(network, self._bus, drift, self.tally.measure)
         return ear.network()
@@ -132,4 +134,4 @@ class Attention:
             log.warning("%s: what it usually sends cannot be kept for the next start: %s", id, error)
 
     def _path(self, id: str) -> Path:
-        return self._directory / f"{id}.json"
+        return self._directory / f"{self._names.get(id, id)}.json"

@@ -1,12 +1,12 @@
 """The load of workers: measured while they run, kept for the next start, and whether moving an exchange would help.
 
-A worker says what processor time it has taken; of its exchanges it is known how many records came of each. An exchange
-takes that part of its worker's time that its records are of all of these.
+A worker says what processor time it has taken; of its exchanges, or parts of such, it is known how many records came of
+each. An exchange takes that part of its worker's time that its records are of all of these.
 """
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,9 +21,14 @@ EVERY_S = 10.0  # between two looks
 BUSY = 0.5  # a worker that takes less of a processor is left alone
 GAIN = 0.15  # and so much less of one must the busier of two workers take, else nothing is moved
 
+MayHave = Callable[[str, int], bool]
+
 
 class Burden(Struct, frozen=True):
-    """One worker at one moment: what processor time its process has taken since it began, and the exchanges it has."""
+    """One worker at one moment: what processor time its process has taken since it began, and the exchanges it has.
+
+    Of one that is divided the name of its part stands for it, here and below.
+    """
 
     life: int
     cpu_s: float
@@ -67,7 +72,8 @@ class MeasuredLoad:
 class Balance:
     """The load of workers lately, and the exchange that another one would better have."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_have: MayHave = lambda exchange, worker: True) -> None:  # noqa: ARG005
+        self._may_have = may_have
         self._looks: deque[tuple[float, dict[int, Burden], dict[str, float]]] = deque()
 
     def look(self, now: float, burdens: Mapping[int, Burden], records: Mapping[str, float]) -> Proposal | None:
@@ -88,7 +94,7 @@ class Balance:
         seconds = now - since
         cpu = {number: (burden.cpu_s - before[number].cpu_s) / seconds for number, burden in burdens.items()}
         rates = {id: (count - came.get(id, 0.0)) / seconds for id, count in records.items()}
-        return proposed(cpu, rates, {number: burden.exchanges for number, burden in burdens.items()})
+        return proposed(cpu, rates, {number: burden.exchanges for number, burden in burdens.items()}, self._may_have)
 
 
 def _who_has_what(burdens: Iterable[tuple[int, Burden]]) -> dict[int, tuple[int, tuple[str, ...]]]:
@@ -96,27 +102,32 @@ def _who_has_what(burdens: Iterable[tuple[int, Burden]]) -> dict[int, tuple[int,
 
 
 def proposed(
-    cpu: Mapping[int, float], rates: Mapping[str, float], exchanges: Mapping[int, tuple[str, ...]]
+    cpu: Mapping[int, float],
+    rates: Mapping[str, float],
+    exchanges: Mapping[int, tuple[str, ...]],
+    may_have: MayHave = lambda exchange, worker: True,  # noqa: ARG005
 ) -> Proposal | None:
     """The exchange whose move makes the busiest worker's share least, where that is worth it.
 
     cpu: by number of the worker, which part of a processor it takes
     rates: by exchange, records a second
     exchanges: by number of the worker
+    may_have: tells whether an exchange may move to the worker of a number
     """
     if len(cpu) < 2:
         return None
     busiest = max(cpu, key=lambda number: (cpu[number], -number))
     idlest = min(cpu, key=lambda number: (cpu[number], number))
     total = sum(rates.get(id, 0.0) for id in exchanges[busiest])
-    if cpu[busiest] < BUSY or not total:
+    movable = [id for id in sorted(exchanges[busiest]) if may_have(id, idlest)]
+    if cpu[busiest] < BUSY or not total or not movable:
         return None
 
     def after(id: str) -> float:
         moved = cpu[busiest] * rates.get(id, 0.0) / total
         return max(cpu[busiest] - moved, cpu[idlest] + moved)
 
-    best = min(sorted(exchanges[busiest]), key=after)
+    best = min(movable, key=after)
     if after(best) > cpu[busiest] - GAIN:
         return None
     why = f"worker {busiest} took {cpu[busiest]:.2f} of a processor, worker {idlest} {cpu[idlest]:.2f}"

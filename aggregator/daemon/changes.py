@@ -198,6 +198,10 @@ def fixed_differences(before: Config, after: Config) -> Iterator[str]:
             yield key
     if _without_shared(before) != _without_shared(after):
         yield "cluster"
+    buckets = {config.id: config.buckets for config in before.exchanges}
+    for config in after.exchanges:
+        if buckets.get(config.id, config.buckets) != config.buckets:
+            yield f"buckets of {config.id}"
     for name in ("journal", "feed"):
         old, new = ([sink for sink in config.sinks if sink.sink.name == name] for config in (before, after))
         if len(old) != len(new):

@@ -142,7 +142,7 @@ class MoveRequest(Struct, tag_field="op", tag="move", forbid_unknown_fields=True
 
     The answer comes once that is done, which takes some seconds, and two minutes at most.
 
-    exchange: its id
+    exchange: its id, or the name of a part of it, where it is divided
     worker: the number of the worker that is to have it; null: the one with the least load
     """
 
@@ -327,9 +327,9 @@ class Answering:
         pattern = parse_pattern(request.topic)
         if (workers := self._daemon.workers) is not None and workers.having(pattern):
             found: list[Explanation] = []
-            for _, answer in await workers.answered(line, workers.having(pattern)):
-                found += _good(answer, ExplainReply).topics
-            found = [workers.placed(each, each.topic.split(":")[1]) for each in found]
+            for number, answer in await workers.answered(line, workers.having(pattern)):
+                topics = _good(answer, ExplainReply).topics
+                found += [workers.placed(each, each.topic.split(":")[1], number) for each in topics]
             known = [each for each in found if each.state != "unknown"]
             if found:
                 return (known or found[:1])[:MOST_EXPLAINED]

@@ -100,10 +100,10 @@ class Followed:
 
     def is_named(self, instrument: Instrument) -> bool:
         """Tell whether the configuration, or an operator, names this market, be it open or not."""
-        return self._is_ours(instrument) and any(matches(pattern, instrument) for pattern in self._symbols)
+        return self.is_ours(instrument) and any(matches(pattern, instrument) for pattern in self._symbols)
 
-    def _is_ours(self, instrument: Instrument) -> bool:
-        """Tell whether this daemon gathers a market, where members of a cluster divide them."""
+    def is_ours(self, instrument: Instrument) -> bool:
+        """Tell whether this process gathers a market, where members of a cluster or workers divide them."""
         return self.config.part is None or self.config.part.has(instrument.raw_symbol)
 
     @property
@@ -134,7 +134,7 @@ class Followed:
         offered: dict[Identity, Instrument] = {}
         new = 0
         for start in range(0, len(choice.instruments), STEP):
-            ours = [one for one in choice.instruments[start : start + STEP] if self._is_ours(one)]
+            ours = [one for one in choice.instruments[start : start + STEP] if self.is_ours(one)]
             chosen += ours
             new += sum(identity(instrument) not in before for instrument in ours)
             offered |= {identity(instrument): instrument for instrument in ours}
@@ -156,7 +156,7 @@ class Followed:
             log.info("%s: %d markets more, %d fewer", self.exchange.id, new, gone)
         self._say_unserved()
         self._say_left_out()
-        self._say_waiting(filter(self._is_ours, choice.waiting))
+        self._say_waiting(filter(self.is_ours, choice.waiting))
         yield from letting_go(before)
 
     def _dividing(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """The notes that a running daemon keeps, so that even after `kill -9` the next start tells what is missing.
 
-Each exchange has a file that is replaced every few seconds: the topics that are followed, and their open gaps.
+Each exchange has a file that is replaced every few seconds: the topics that are followed, and their open gaps. So has
+each part of an exchange, where several workers have parts of it.
 The last number of each topic, and the moment at which the program last lived, stand in memory that belongs to a file:
 the system keeps what is written there, whatever becomes of the process.
 """
@@ -9,9 +10,10 @@ import asyncio
 import logging
 import mmap
 import os
+import re
 import time
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -147,6 +149,30 @@ class Found(Struct, frozen=True):
 Deaths = dict[tuple[str, str], int]  # (epoch, exchange) -> when a run that was killed is known to have lived last
 
 
+def _newest(files: Iterable[CheckpointFile | None]) -> list[CheckpointFile]:
+    """Files of an exchange and of its parts, the newest first, with each topic in the newest alone that has it.
+
+    A topic is in several where an end came while an exchange was divided, or put together.
+    """
+    seen: set[tuple[str, Key]] = set()
+    found: list[CheckpointFile] = []
+    for file in sorted((each for each in files if each is not None), key=lambda each: each.ts, reverse=True):
+        rows = [row for row in file.rows if (row.feed, (row.channel, row.raw_symbol)) not in seen]
+        seen |= {(row.feed, (row.channel, row.raw_symbol)) for row in rows}
+        found.append(structs.replace(file, rows=rows))
+    return found
+
+
+def _together(parts: Sequence[Found]) -> Found:
+    """The notes of the parts of an exchange as those of the whole."""
+    topics: checkpoint_file.Topics = {}
+    for part in parts:
+        for feed, some in part.topics.items():
+            topics.setdefault(feed, {}).update(some)
+    epoch = next((part.epoch for part in parts if part.epoch is not None), None)
+    return Found(topics, [gap for part in parts for gap in part.gaps], epoch, max(part.died for part in parts))
+
+
 def deaths_in(found: Mapping[str, Found]) -> Deaths:
     """Where the stream itself tells what is missing from the end of a run on."""
     return {(left.epoch, id): left.died for id, left in found.items() if left.epoch is not None}
@@ -207,27 +233,38 @@ class Marks:
 
     # --- what an earlier run has left -------------------------------------------------------------------------------
 
-    def path(self, id: str) -> Path:
-        """An exchange's file."""
-        return self._directory / f"{id}.json"
+    def path(self, name: str) -> Path:
+        """The file of an exchange, or of a part of one."""
+        return self._directory / f"{name}.json"
 
-    def take(self, id: str) -> Found:
-        """Take over the notes that the last run has left of an exchange. Raises OSError.
+    def take(self, name: str, exchange: str | None = None) -> Found:
+        """Take over the notes that the last run has left of an exchange, in whatever parts. Raises OSError.
 
         So a start that is killed too tells no gap twice.
+
+        exchange: whose part is meant; null: `name` is the exchange itself
         """
-        left = checkpoint_file.load(self.path(id))
-        if left is None:
+        parts = self._parts_of(name)
+        files = _newest(map(checkpoint_file.load, [self.path(name), *parts]))
+        read = [self._read(exchange or name, left) for left in files]
+        if not read:
             return Found()
-        found, rows = self._read(id, left)
-        self._restarts[id] = {
+        found, rows = _together([each for each, _ in read]), [row for _, some in read for row in some]
+        self._restarts[name] = {
             (row.feed, (row.channel, row.raw_symbol)): Restart(row.carried.gap.ts_from)
             for row in rows
             if row.carried.gap is not None and row.carried.gap.cause == "restart"
         }
-        rows = [structs.replace(row, slot=self._begun(id, row)) for row in rows]
-        self.save(id, checkpoint_file.pieces_of(rows))
+        rows = [structs.replace(row, slot=self._begun(name, row)) for row in rows]
+        self.save(name, checkpoint_file.pieces_of(rows))
+        for path in parts if name not in self._failing else ():
+            path.unlink(missing_ok=True)
         return found
+
+    def _parts_of(self, exchange: str) -> list[Path]:
+        """The files of the parts of an exchange."""
+        is_part = re.compile(rf"{re.escape(exchange)}-[0-9]+of[0-9]+\.json").fullmatch
+        return sorted(path for path in self._directory.glob("*of*.json") if is_part(path.name))
 
     def _read(
         self, id: str, left: CheckpointFile, stands: Mapping[Key, Gap] | None = None
@@ -248,12 +285,12 @@ class Marks:
         epoch = None if left.epoch is None else left.epoch.partition(LIFE)[0]
         return Found(checkpoint_file.topics_of(left), gaps, epoch, died), left.rows
 
-    def _begun(self, id: str, row: CheckpointRow) -> int | None:
+    def _begun(self, name: str, row: CheckpointRow) -> int | None:
         """The slot of a topic, in which its last number stands again."""
         last = row.carried.last
         if row.channel != "trades" or self._numbers is None or last is None:
             return None
-        slot = self._numbers.slot(id, row.raw_symbol)
+        slot = self._numbers.slot(name, row.raw_symbol)
         if slot is not None:
             self._numbers.view[slot] = last
         return slot
@@ -267,34 +304,41 @@ class Marks:
 
     # --- for workers, which go on with what their hub has taken over -------------------------------------------------
 
-    def find(self, id: str, stands: Mapping[Key, Gap]) -> Found:
-        """Read the notes that a worker has left of an exchange, and leave them there. Raises OSError.
+    def find(self, name: str, exchange: str, stands: Mapping[Key, Gap]) -> Found:
+        """Read the notes that a worker has left of its part of an exchange, and leave them there. Raises OSError.
 
         stands: the gaps that are open as the stream has it, which goes on; all that was handed on was passed on
         """
-        left = checkpoint_file.load(self.path(id))
-        return Found() if left is None else self._read(id, left, stands)[0]
+        left = checkpoint_file.load(self.path(name))
+        return Found() if left is None else self._read(exchange, left, stands)[0]
 
-    def leave_to_worker(self, id: str, topics: checkpoint_file.Topics) -> None:
-        """Leave an exchange to a worker: all that is missing is told. Raises OSError."""
-        self._leave(id, checkpoint_file.rows_of(topics))
+    def leave_to_workers(self, exchange: str, left: Mapping[str, checkpoint_file.Topics]) -> None:
+        """Leave an exchange to workers, by the names of its parts: all that is missing is told. Raises OSError."""
+        for name, topics in left.items():
+            self._leave(name, checkpoint_file.rows_of(topics))
+        if exchange not in left:
+            self.path(exchange).unlink(missing_ok=True)
 
-    def let_be(self, id: str, *, is_ours: bool) -> None:
-        """Mark an exchange, or leave that to another worker."""
+    def leave_to_worker(self, name: str, topics: checkpoint_file.Topics) -> None:
+        """Leave a part to a worker, likewise. Raises OSError."""
+        self._leave(name, checkpoint_file.rows_of(topics))
+
+    def let_be(self, name: str, *, is_ours: bool) -> None:
+        """Mark a part of an exchange, or leave that to another worker."""
         if is_ours:
-            self._others.discard(id)
+            self._others.discard(name)
         else:
-            self._others.add(id)
+            self._others.add(name)
 
     async def hand_over(self, runner: ExchangeRunner, epoch: str) -> None:
         """Mark an exchange for the last time, in the name of the worker that goes on with it."""
-        id, ts = runner.exchange.id, time.time_ns()
-        self.let_be(id, is_ours=False)
+        name, ts = runner.name, time.time_ns()
+        self.let_be(name, is_ours=False)
         pieces = await self._pieces(runner, has_slots=False)
         try:
-            await self._in_time(partial(checkpoint_file.save, pieces, self.path(id), ts, epoch))
+            await self._in_time(partial(checkpoint_file.save, pieces, self.path(name), ts, epoch))
         except (OSError, ValueError, OverflowError) as error:
-            log.warning("%s: it cannot be marked for the worker that goes on with it: %s", id, error)
+            log.warning("%s: it cannot be marked for the worker that goes on with it: %s", name, error)
 
     def handed(self, ts: int | None) -> None:
         """Note that all is handed on up to a time; null: something is not."""
@@ -314,9 +358,9 @@ class Marks:
         if self._numbers is not None:
             self._numbers.view[0] = batch.last_ts
 
-    def notes(self, exchange: str) -> Notes | None:
-        """Where the topics of an exchange note their last numbers."""
-        return None if self._numbers is None else NumbersOf(self._numbers, exchange)
+    def notes(self, name: str) -> Notes | None:
+        """Where the topics of an exchange, or of a part of it, note their last numbers."""
+        return None if self._numbers is None else NumbersOf(self._numbers, name)
 
     async def beat(self) -> None:
         """Note that the program lives, until cancelled."""
@@ -344,21 +388,19 @@ class Marks:
             async with asyncio.timeout(BEGIN_S):
                 await self.mark(runner)
         except TimeoutError:
-            log.warning(
-                "%s: begun without a mark for a start after a crash: the disk does not answer", runner.exchange.id
-            )
+            log.warning("%s: begun without a mark for a start after a crash: the disk does not answer", runner.name)
 
     async def mark(self, runner: ExchangeRunner) -> None:
         """Mark an exchange's topics: gathered in steps, written by a thread."""
         ts = time.time_ns()
-        await self._worker.do(partial(self.save, runner.exchange.id, await self._pieces(runner), ts))
+        await self._worker.do(partial(self.save, runner.name, await self._pieces(runner), ts))
 
     async def _pieces(self, runner: ExchangeRunner, *, has_slots: bool = True) -> list[bytes]:
         """The rows of an exchange; without slots where another process has the numbers."""
         rows: list[CheckpointRow] = []
         pieces: list[bytes] = []  # rows would take ten times the room
         for at, (feed, standing) in enumerate(runner.standing()):
-            row = self._row(runner.exchange.id, feed, standing)
+            row = self._row(runner.name, feed, standing)
             if not has_slots:
                 row = structs.replace(row, slot=None)
             if row.is_followed or row.carried.gap is not None or row.carried.last is not None:
@@ -370,19 +412,19 @@ class Marks:
         pieces.append(checkpoint_file.piece_of(rows))
         return pieces
 
-    def _row(self, exchange: str, feed: str, standing: Standing) -> CheckpointRow:
+    def _row(self, name: str, feed: str, standing: Standing) -> CheckpointRow:
         channel, raw_symbol = standing.key
         slot = None
         if channel == "trades" and self._numbers is not None:
-            slot = self._numbers.slot(exchange, raw_symbol)
-        restart = self._restart(exchange, feed, standing)
+            slot = self._numbers.slot(name, raw_symbol)
+        restart = self._restart(name, feed, standing)
         return CheckpointRow(
             feed, channel, raw_symbol, standing.carried, standing.symbol, standing.is_followed, slot, restart
         )
 
-    def _restart(self, exchange: str, feed: str, standing: Standing) -> int | None:
+    def _restart(self, name: str, feed: str, standing: Standing) -> int | None:
         """Where a topic's last gap of a restart begins, until it is sure to be written."""
-        restarts = self._restarts.get(exchange)
+        restarts = self._restarts.get(name)
         if not restarts or (found := restarts.get((feed, standing.key))) is None:
             return None
         now = asyncio.get_running_loop().time()

@@ -1,4 +1,6 @@
-"""An exchange moves from one worker to another while it streams, as the hub has it done: make before break.
+"""A part of an exchange moves from one worker to another while it streams, as the hub has it done: make before break.
+
+The part is mostly the whole exchange (`parts.py`).
 
 The second worker stands by: it gathers, hears from here what the first one has published, and publishes nothing
 (`standing_by.py`). Once it could go on, the first one lets go; all that it has published has come here then, and has
@@ -14,12 +16,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from aggregator.bus.bus import Batch, Bus, encode_lines
+from aggregator.bus.bus import encode_lines
+from aggregator.bus.passing import PassedBatch
 from aggregator.catalog.registry import load_exchange
 from aggregator.daemon import words
 from aggregator.daemon.balance import EVERY_S, Balance
+from aggregator.daemon.parts import ExchangePart
 from aggregator.errors import AggregatorError
-from aggregator.ingest.runner import for_rest, for_streams
+from aggregator.ingest.runner import for_rest, for_streams, limits_of_one
 from aggregator.records import Record
 
 if TYPE_CHECKING:
@@ -36,10 +40,11 @@ log = logging.getLogger("aggregator.daemon")
 
 
 class ExchangeMove:
-    """One exchange on its way."""
+    """One exchange, or a part of it, on its way."""
 
-    def __init__(self, exchange: str, giver: "OneWorker", taker: "OneWorker") -> None:
-        self.exchange = exchange
+    def __init__(self, part: ExchangePart, giver: "OneWorker", taker: "OneWorker") -> None:
+        self.part = part
+        self.exchange = part.exchange
         self.giver, self.taker = giver, taker
         self._lives: tuple[WorkerLife, WorkerLife] | None = None
         self.lacking: int | None = None  # topics that the second does not have yet; null: it has not said
@@ -69,42 +74,42 @@ class ExchangeMove:
     def words(self) -> str:
         """How far it is."""
         lacking = "" if self.lacking is None else f": {self.lacking} topics are not there yet"
-        return f"{self.exchange} moves from worker {self.giver.number} to {self.taker.number}{lacking}"
+        return f"{self.part.name} moves from worker {self.giver.number} to {self.taker.number}{lacking}"
 
 
 class Moves:
-    """The moves of one daemon, one after the other; and why each exchange is where it is."""
+    """The moves of one daemon, one after the other; and why each part of an exchange is where it is."""
 
-    def __init__(self, workers: "Workers", bus: Bus) -> None:
-        self.why: dict[str, str] = {}
+    def __init__(self, workers: "Workers") -> None:
+        self.why: dict[str, str] = {}  # by the name of a part
         self.under_way: ExchangeMove | None = None
         self._workers = workers
-        self._bus = bus
-        self._balance = Balance()
+        self._balance = Balance(workers.may_have)
 
-    async def move(self, id: str, number: int | None, why: str) -> int:
+    async def move(self, name: str, number: int | None, why: str) -> int:
         """Have another worker gather an exchange; the number of that one. Raises AggregatorError: it stays.
 
+        name: of the exchange, or of a part of it
         number: of the worker; null: the one with the fewest records
         """
         if self.under_way is not None:
             raise AggregatorError(f"{self.under_way.words()}: one after the other")
-        giver, taker = self._workers.pair(id, number)
-        move = self.under_way = ExchangeMove(id, giver, taker)
+        part, giver, taker = self._workers.pair(name, number)
+        move = self.under_way = ExchangeMove(part, giver, taker)
         try:
             await self._workers.up(taker)
-            move.living()
+            first, _ = move.living()
             await self._check(move)
-            log.info("%s: worker %d stands by to go on with it: %s", id, taker.number, why)
-            self._bus.attach(self._pass_on)
+            log.info("%s: worker %d stands by to go on with it: %s", name, taker.number, why)
+            first.reader.heard = self._pass_on
             try:
                 await self._prepared(move)
                 await self._let_go(move)
             finally:
-                self._bus.detach(self._pass_on)
+                first.reader.heard = None
             await self._go_on(move)
-            self.why[id] = f"moved there at {datetime.now(UTC):%H:%M:%S}: {why}"
-            log.warning("%s: moved from worker %d to %d: %s", id, giver.number, taker.number, why)
+            self.why[name] = f"moved there at {datetime.now(UTC):%H:%M:%S}: {why}"
+            log.warning("%s: moved from worker %d to %d: %s", name, giver.number, taker.number, why)
         finally:
             self.under_way = None
             move.over.set()
@@ -133,7 +138,9 @@ class Moves:
     def is_coming(self, worker: "OneWorker", id: str) -> bool:
         """Tell whether an exchange is to come to a worker, and has not."""
         move = self.under_way
-        return move is not None and move.taker is worker and move.exchange == id and worker is not self._workers.of(id)
+        if move is None or move.taker is not worker or move.exchange != id:
+            return False
+        return worker is not self._workers.of(move.part.name)
 
     def coming_to(self, worker: "OneWorker") -> str | None:
         """The exchange that is on its way to a worker, in words."""
@@ -150,15 +157,16 @@ class Moves:
         if found is None or found.state != "running":
             raise AggregatorError(f"{id} does not run now, and can be moved once it does")
         exchange = load_exchange(id)
-        limits = None if exchange is None else exchange.limits
+        processes = self._workers.config_of(move.part).processes
+        limits = None if exchange is None else limits_of_one(exchange.limits, processes)
         count = None if limits is None else for_streams(limits)
         if limits is None or count is None:
             return
         here = sum(max(1, len(shard.connections)) for shard in found.shards)
         if here * ROOM > count - for_rest(limits):
             raise AggregatorError(
-                f"{id} stays where it is: it has {here} connections and allows {limits.connections}; while it moves it "
-                f"has twice as many, and for a moment some more"
+                f"{move.part.name} stays where it is: it has {here} connections and may have {limits.connections}; "
+                f"while it moves it has twice as many, and for a moment some more"
             )
 
     async def _prepared(self, move: ExchangeMove) -> None:
@@ -167,13 +175,13 @@ class Moves:
             await self._stand_by(move)
         except AggregatorError as error:
             await self._drop(move)
-            raise AggregatorError(f"{move.exchange} stays where it is: {error}") from None
+            raise AggregatorError(f"{move.part.name} stays where it is: {error}") from None
 
     async def _stand_by(self, move: ExchangeMove) -> None:
         workers, id, taker = self._workers, move.exchange, move.taker
         until = time.monotonic() + MOVE_S
-        standing = encode_lines(list(self._standing(id)))
-        await workers.do(taker, words.StandBy(workers.configs[id], standing))
+        standing = encode_lines(list(self._standing(move.part)))
+        await workers.do(taker, words.StandBy(workers.config_of(move.part), standing))
         taker.hears[id] = None
         workers.relay_again(taker)
         for said in workers.said_by_hand(id):
@@ -183,12 +191,13 @@ class Moves:
             await self._wait(move, until)
         move.living()
 
-    def _standing(self, id: str) -> Iterator[Record]:
+    def _standing(self, part: ExchangePart) -> Iterator[Record]:
         """How its topics stand, and which gaps are open."""
-        view = self._workers.views[id]
+        view = self._workers.views[part.exchange]
         for wanted in view.wanted():
-            yield from view.health(wanted.channel, wanted.raw_symbol)
-        yield from view.gaps.values()
+            if part.symbols is None or part.symbols.has(wanted.raw_symbol):
+                yield from view.health(wanted.channel, wanted.raw_symbol)
+        yield from filter(part.tells, view.gaps.values())
 
     async def _is_done(self, move: ExchangeMove, said: words.SayTopic) -> bool:
         """Have the second worker follow what was said by hand; it may not run yet."""
@@ -211,8 +220,8 @@ class Moves:
                 await move.heard.wait()
         move.living()
 
-    def _pass_on(self, batch: Batch) -> None:
-        """Have the second worker hear what is published of the exchange."""
+    def _pass_on(self, batch: PassedBatch) -> None:
+        """Have the second worker hear what the first one publishes of the exchange."""
         move = self.under_way
         life = None if move is None else move.taker.life
         if move is None or life is None or not move.hears(life):
@@ -226,7 +235,7 @@ class Moves:
         """Have the second one go on, and the first one hang up."""
         workers, id = self._workers, move.exchange
         second = move.taker.life
-        workers.hand(id, move.giver, move.taker)
+        workers.hand(move.part, move.giver, move.taker)
         try:
             await workers.do(move.taker, words.TakeOver(id))
         except AggregatorError as error:

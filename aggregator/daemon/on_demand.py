@@ -161,10 +161,13 @@ class Offer:
         if wish.is_wide:
             return self._find_wide(wish, followed, channels) if config.on_demand else Meant({})
         names = self._names_of(followed)
-        listed = names.named(pattern.symbol)
-        if not listed:
+        everywhere = names.named(pattern.symbol)
+        if not everywhere:
             nearest = names.near(pattern.symbol) if hint else ()
             return Meant({}, f"{config.id} lists no {pattern.symbol!a:.80}", nearest)
+        listed = [instrument for instrument in everywhere if followed.is_ours(instrument)]
+        if not listed:
+            return Meant({})  # another process gathers it, and says what can be had
         found = [instrument for instrument in listed if followed.offered(instrument) is not None]
         topics = {place: one for one in found for place in self._places(pattern, channels, one, followed)}
         return Meant(topics if config.on_demand else {}, None if found else self._why_not(listed[0], followed))
@@ -174,7 +177,9 @@ class Offer:
         if "*" in wish.pattern.exchange:
             return Meant({})
         found: dict[Place, Instrument] = {}
+        is_elsewhere = False  # another process gathers some of it, and says what can be had
         for instrument in self._names_of(followed).fitting(Glob(wish.pattern.symbol)):
+            is_elsewhere = is_elsewhere or not followed.is_ours(instrument)
             if followed.offered(instrument) is not None:
                 places = self._places(wish.pattern, channels, instrument, followed)
                 found |= dict.fromkeys(places, instrument)
@@ -182,7 +187,7 @@ class Offer:
                 before = {topic.place: topic.instrument for topic in wish.topics if topic.offer is self}
                 words = f"it means more than {MOST_OF_A_PATTERN} topics, and none is brought for that; name markets"
                 return Meant(before, words)
-        return Meant(found, None if found else f"no market of {self.config.id} fits")
+        return Meant(found, None if found or is_elsewhere else f"no market of {self.config.id} fits")
 
     def _places(
         self, pattern: Pattern, channels: Sequence[Channel], instrument: Instrument, followed: Followed

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aggregator.catalog.catalog import aliases_of
 from aggregator.daemon.followed import Followed, in_steps
@@ -15,6 +16,9 @@ from aggregator.ingest.listing import Listed, Markets, fetch_listing, load, save
 from aggregator.ingest.rest import Need, Rest
 from aggregator.records import Instrument
 from aggregator.sinks.worker import Worker
+
+if TYPE_CHECKING:
+    from aggregator.daemon.shared_listings import BorrowedListings
 
 MOST_WARNINGS = 20
 DISK_S = 5.0  # a file of instruments may take so long
@@ -32,14 +36,16 @@ class Listings:
         self._worker = Worker("listings")
         self._told: dict[str, frozenset[str]] = {}  # exchange -> what the log has said of its last listing
         self._in_part: set[str] = set()  # exchanges of whose last listing something was missing
+        self.turns: BorrowedListings | None = None  # a worker has them; it asks for others too
+        self._of_others: set[str] = set()  # exchanges whose last listing another worker has read
 
-    async def first(self, exchange: Exchange, rest: Rest, most: int) -> Markets:
+    async def first(self, exchange: Exchange, rest: Rest, most: int, *, is_shared: bool = False) -> Markets:
         """Ask for an exchange's instruments, or take those that an earlier run has kept, with a warning.
 
         A part of the listing that does not answer, and figures that complete it, are taken from there as well.
         """
         try:
-            listed = await self.fetch(exchange, rest, most)
+            listed = await self.fetch(exchange, rest, most, is_shared=is_shared)
         except SessionError as error:
             cached = await self._kept(exchange)
             if cached is None:
@@ -54,25 +60,62 @@ class Listings:
         self.keep(exchange, markets, listed.ts)
         return markets
 
-    async def _kept(self, exchange: Exchange) -> Listed | None:
-        """The instruments that were kept, if the disk gives them in time."""
+    async def _kept(self, exchange: Exchange, path: Path | None = None) -> Listed | None:
+        """The instruments that were kept, if the disk gives them in time; `path`: in another file than the cache."""
+        path = path or self._cache(exchange)
         try:
             async with asyncio.timeout(DISK_S):
-                return await self._worker.do(partial(load, self._cache(exchange)))
+                return await self._worker.do(partial(load, path))
         except TimeoutError:
-            log.warning("%s: the disk does not answer: %s", exchange.id, self._cache(exchange))
+            log.warning("%s: the disk does not answer: %s", exchange.id, path)
             return None
 
     def _cache(self, exchange: Exchange) -> Path:
         return self._directory / f"{exchange.id}.json"
 
-    async def fetch(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
-        """Ask the exchange. Raises SessionError where there is no answer."""
+    async def fetch(self, exchange: Exchange, rest: Rest, most: int, *, is_shared: bool = False) -> Listed:
+        """Ask the exchange. Raises SessionError where there is no answer.
+
+        is_shared: other workers gather from it too, and one asks for all of them
+        """
+        self._of_others.discard(exchange.id)
+        if is_shared and self.turns is not None:
+            return await self._in_turn(exchange, rest, most, self.turns)
+        return await self._asked(exchange, rest, most)
+
+    async def _asked(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
         listed = await fetch_listing(
             exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns, most
         )
         self._tell(exchange, listed)
         return listed
+
+    async def _in_turn(self, exchange: Exchange, rest: Rest, most: int, turns: "BorrowedListings") -> Listed:
+        """Ask for all workers, or read what another one was answered. Raises SessionError."""
+        path = self._directory / f"{exchange.id}.answer.json"
+        if not await turns.is_ours(exchange.id):
+            found = await self._kept(exchange, path)
+            if found is not None:
+                self._of_others.add(exchange.id)
+                return found
+            return await self._asked(exchange, rest, most)
+        is_there = False
+        try:
+            listed = await self._asked(exchange, rest, most)
+            is_there = await self._written(listed, path)
+        finally:
+            turns.read(exchange.id, is_there=is_there)
+        return listed
+
+    async def _written(self, listed: Listed, path: Path) -> bool:
+        """Write an answer for other workers; whether that could be done in time."""
+        try:
+            async with asyncio.timeout(DISK_S):
+                await self._worker.do(partial(save, listed, path))
+        except OSError as error:
+            log.warning("%s: cannot be written, and each worker asks for itself: %s", path, error)
+            return False
+        return True
 
     def _tell(self, exchange: Exchange, listed: Listed) -> None:
         """Log what the listing before did not have to warn of, and that it is whole again.
@@ -91,7 +134,12 @@ class Listings:
             log.info("%s: the listing is whole again", exchange.id)
 
     def keep(self, exchange: Exchange, markets: Markets, ts: int) -> None:
-        """Keep the instruments in force for the next start; a thread writes: a slow disk keeps nothing waiting."""
+        """Keep the instruments in force for the next start; a thread writes: a slow disk keeps nothing waiting.
+
+        Where another worker has read the listing it keeps them, too.
+        """
+        if exchange.id in self._of_others:
+            return
         instruments, parts = markets.listed
         listed = Listed(ts, instruments, parts, frozenset())
 
@@ -110,7 +158,9 @@ class Listings:
             await followed.until_relisting(wait)
             wait = 0.0
             try:
-                listed = await self.fetch(exchange, followed.runner.rest, followed.config.max_instruments)
+                config = followed.config
+                is_shared = config.processes > 1
+                listed = await self.fetch(exchange, followed.runner.rest, config.max_instruments, is_shared=is_shared)
             except SessionError as error:
                 log.warning("%s: %s", exchange.id, error.brief)
                 wait = error.wait

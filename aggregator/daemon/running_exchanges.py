@@ -31,7 +31,7 @@ from aggregator.ingest.credentials import lacking
 from aggregator.ingest.lines import read_clocks
 from aggregator.ingest.network import Internet, Network, moved
 from aggregator.ingest.rest import Hosts, Rest
-from aggregator.ingest.runner import STEP, ExchangeRunner, for_rest
+from aggregator.ingest.runner import STEP, ExchangeRunner, for_rest, limits_of_one
 from aggregator.ingest.shard import ConnectionPolicy
 from aggregator.ingest.signing import Keyring
 from aggregator.records import Gap, Instrument, Record
@@ -57,6 +57,7 @@ class RunningExchanges:
     troubles: by exchange, why it could not be run the last time
     recorders: by exchange, where its frames are captured
     paused: exchanges that an operator has paused, and the gap that each of their topics has for that
+    listings: of instruments
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class RunningExchanges:
         self._attention = attention
         self._keeper = keeper
         self._capture = capture
-        self._listings = Listings(state / "instruments")
+        self.listings = Listings(state / "instruments")
         self._networks: dict[str, Internet] = {}
         self._tls: ssl.SSLContext | None = None  # all exchanges share it: reading the certificates takes 10 to 30 ms
         self._opener = Worker("captures")
@@ -242,7 +243,7 @@ class RunningExchanges:
             self._failed(id, self.troubles[id])
             return
         network, keyring = await self._network(config, exchange)
-        network = await self._attention.at(id, network, self._keeper)
+        network = await self._attention.at(id, network, self._keeper, config.name)
         rest = Rest(network, exchange, self._hosts)
         while True:
             pause = wait
@@ -290,8 +291,10 @@ class RunningExchanges:
 
     async def _run_exchange(self, exchange: Exchange, network: Network, rest: Rest, keyring: Keyring | None) -> None:
         id = exchange.id
-        markets = await self._listings.first(exchange, rest, self.configs[id].max_instruments)
         config = self.configs[id]
+        is_shared = config.processes > 1
+        markets = await self.listings.first(exchange, rest, config.max_instruments, is_shared=is_shared)
+        config = self.configs[id]  # it may be another one by now
         runner = ExchangeRunner(
             exchange,
             [channel for channel in config.channels if channel in exchange.channels],
@@ -302,8 +305,10 @@ class RunningExchanges:
             policy=ConnectionPolicy(config.redundancy, config.lifetime, config.verify, config.audit),
             left=self._left.pop(id, {}),
             most=config.max_topics,
-            notes=None if self.marks is None else self.marks.notes(id),
+            notes=None if self.marks is None else self.marks.notes(config.name),
             keyring=keyring,
+            name=config.name,
+            processes=config.processes,
         )
         self.runners[id] = runner
         offer = self.demand.offers[id]
@@ -323,7 +328,7 @@ class RunningExchanges:
         self._began.add(id)
         try:
             if self.marks is not None:
-                self.marks.begin(id)
+                self.marks.begin(config.name)
                 await self.marks.mark_first(runner)
             first = self._first.get(id)
             if first is not None and not first.done():
@@ -335,7 +340,7 @@ class RunningExchanges:
                 if config.on_demand:
                     group.create_task(offer.run(followed))
                 if exchange.listing.requests:
-                    group.create_task(self._listings.again(followed, self._announce))
+                    group.create_task(self.listings.again(followed, self._announce))
         finally:
             self._left[id] = runner.carried()
             await self._keep_left(id)
@@ -409,8 +414,9 @@ class RunningExchanges:
         """Keep on the disk what the next attempt begins with, be it in this run or in the next."""
         if self.marks is None:
             return
+        config = self.configs.get(id)
         try:
-            await self.marks.leave(id, self._left.get(id, {}))
+            await self.marks.leave(id if config is None else config.name, self._left.get(id, {}))
         except (OSError, OverflowError) as error:
             log.warning("%s: open gaps cannot be kept for the next start: %s", id, error)
 
@@ -484,7 +490,8 @@ class RunningExchanges:
     async def _network(self, config: ExchangeConfig, exchange: Exchange) -> tuple[Network, Keyring | None]:
         """The network of an exchange: the keyring is below the recorder, which must not know what it signs."""
         self._tls = self._tls or ssl.create_default_context()
-        internet = Internet(config.endpoints, config.route, for_rest(exchange.limits), self._tls)
+        limits = limits_of_one(exchange.limits, config.processes)
+        internet = Internet(config.endpoints, config.route, for_rest(limits), self._tls)
         self._networks[config.id] = internet
         network, keyring = internet.network(), None
         if exchange.keys is not None and config.credentials:
@@ -507,7 +514,8 @@ class RunningExchanges:
 
     def _capture_path(self, id: str) -> Path:
         """Where the frames of an exchange go that come from now on: a file that nobody writes to."""
-        stem = f"{id}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        config = self.configs.get(id)
+        stem = f"{id if config is None else config.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         names = (f"{stem}-{number}" if number > 1 else stem for number in count(1))
         paths = ((self._capture or Path()) / f"{name}.jsonl.zst" for name in names)
         return next(path for path in paths if not path.exists())

@@ -70,6 +70,19 @@ class ChannelStatus(Struct, frozen=True, kw_only=True):
     oldest_ms: int | None = None
 
 
+class PartStatus(Struct, frozen=True, kw_only=True):
+    """One part of an exchange that is divided among several processes.
+
+    name: the bucket of its symbols that is meant
+    worker: the number of the process that gathers it
+    placed: why that one does
+    """
+
+    name: str
+    worker: int
+    placed: str
+
+
 class ExchangeStatus(Struct, frozen=True, kw_only=True):
     """One exchange of the configuration.
 
@@ -95,8 +108,9 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     drift: differences from what it has always sent; null: it is not listened to yet
     elsewhere: hosts that the configuration has put in the place of the exchange's own: of a simulation, a playback or a
         relay, say
-    worker: the number of the process that gathers it; null: this one does
+    worker: the number of the process that gathers it; null: this one does, or several do
     placed: why that one does; null: likewise
+    parts: of which each has a process of its own; empty: it is not divided
     """
 
     id: str
@@ -121,6 +135,7 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     elsewhere: list[str] = []
     worker: int | None = None
     placed: str | None = None
+    parts: list[PartStatus] = []
 
 
 class WorkerStatus(Struct, frozen=True, kw_only=True):
@@ -128,7 +143,7 @@ class WorkerStatus(Struct, frozen=True, kw_only=True):
 
     number: the first is 1
     pid: of the process; null: it is being begun anew
-    exchanges: those that it has
+    exchanges: those that it has; of one that is divided the name of its part
     begun: how often it was begun
     records: that have come from this process
     cpu_s: seconds of processor time that this process has taken
@@ -276,6 +291,7 @@ class _ToldTopics:
         self.left_out = 0
         self._asked = asked
         self._states = states
+        self._nowhere: set[tuple[str, str, str | None]] = set()  # topics that others tell of, and that name no market
 
     def take(self, topic: TopicStatus) -> None:
         """Tell of a topic if it is asked for, and there is room."""
@@ -292,7 +308,14 @@ class _ToldTopics:
     def add(self, topics: Iterable[TopicStatus], left_out: int, states: dict[str, int]) -> None:
         """Tell what another process has chosen in the same way, and counted."""
         room = self._asked.most - len(self.topics)
-        found = list(topics)
+        found: list[TopicStatus] = []
+        for topic in topics:
+            name = topic.channel, topic.exchange, topic.symbol
+            if topic.raw_symbol is None and name in self._nowhere:
+                continue  # each part of an exchange that is divided says that it is not listed
+            if topic.raw_symbol is None:
+                self._nowhere.add(name)
+            found.append(topic)
         self.topics += found[: max(0, room)]
         self.left_out += left_out + max(0, len(found) - max(0, room))
         self._states.update(states)
@@ -353,17 +376,15 @@ async def _of_workers(
 
     patterns = None if asked.wanted is None else list(asked.wanted.patterns)
     found = await workers.gathered(GatherStatus(patterns, asked.is_troubled, asked.most))
-    by_id = {exchange.id: exchange for _, each in found for exchange in each.exchanges}
+    told_of = {(worker.number, exchange.id): exchange for worker, each in found for exchange in each.exchanges}
     for _, each in found:
         told.add(each.topics, each.left_out, each.states)
-        for lags in each.lags:
-            daemon.attention.tally.told_lags(lags.exchange, lags.channel, lags.counts, lags.sum_s)
+    daemon.attention.tally.told_lags([lags for _, each in found for lags in each.lags])
     exchanges: list[ExchangeStatus] = []
     for id in list(daemon.exchanges.configs):
         paused: State | None = "paused" if id in daemon.exchanges.paused else None
-        exchange = by_id.get(id) or workers.absent(id)
-        number, why = workers.place(id)
-        exchanges.append(structs.replace(exchange, state=paused or exchange.state, worker=number, placed=why))
+        exchange = workers.fares(id, told_of)
+        exchanges.append(structs.replace(exchange, state=paused or exchange.state))
     rest = daemon.hosts.status(time.monotonic_ns())  # workers ask the hub for each turn
     rest = structs.replace(rest, refused=sum(each.rest.refused for _, each in found))
     marks = None if daemon.marks is None else daemon.marks.status()

@@ -8,12 +8,16 @@ import time
 from bisect import bisect_left
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from aggregator.bus.bus import OF_THE_STREAM, Batch
 from aggregator.ingest.status import PollStatus, ShardStatus
 from aggregator.records import CHANNEL_OF, SECOND_NS, Cause, Channel, Gap, Health, Record, Summary
+
+if TYPE_CHECKING:
+    from aggregator.daemon.words import ToldLags
 
 LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # bounds of the histogram
 MOST_REMEMBERED = 5000  # topics whose latest events are remembered
@@ -196,10 +200,14 @@ class StreamTally:
         ]
         return sorted(dict.fromkeys(found), key=lambda event: event.ts)
 
-    def told_lags(self, exchange: str, channel: Channel, counts: list[int], sum_s: float) -> None:
-        """Take what another process has counted of a channel, in place of what it told before."""
-        lags = self.lags.setdefault((exchange, channel), Lags())
-        lags.counts, lags.sum_s = counts, sum_s
+    def told_lags(self, told: "Iterable[ToldLags]") -> None:
+        """Take what other processes have counted, in place of what they told before; several may have parts of one."""
+        found: dict[tuple[str, Channel], Lags] = {}
+        for each in told:
+            lags = found.setdefault((each.exchange, each.channel), Lags())
+            lags.counts = [count + more for count, more in zip(lags.counts, each.counts, strict=True)]
+            lags.sum_s += each.sum_s
+        self.lags |= found
 
     def measure(self, records: Iterable[Record]) -> None:
         """Count how long the newest of some records was on its way, where it says when it was sent."""

@@ -185,7 +185,15 @@ class HostRests(Struct, frozen=True, tag=True):
     words: str
 
 
-FromHub = BeginWorker | AskWorker | AskWhole | WantTopics | LeaveNow | HeardOfStream | Granted | HostRests
+class ListingTurn(Struct, frozen=True, tag=True):
+    """A listing is to be read from the exchange by this worker, or stands in a file already, where another one has."""
+
+    id: int
+    exchange: str
+    is_yours: bool
+
+
+FromHub = BeginWorker | AskWorker | AskWhole | WantTopics | LeaveNow | HeardOfStream | Granted | HostRests | ListingTurn
 
 
 # --- from a worker ----------------------------------------------------------------------------------------------------
@@ -267,6 +275,20 @@ class AskConnect(Struct, frozen=True, tag=True):
     budget: Budget
 
 
+class AskListing(Struct, frozen=True, tag=True):
+    """The listing of an exchange is wanted, of which other workers have parts: `ListingTurn` answers."""
+
+    id: int
+    exchange: str
+
+
+class ListingRead(Struct, frozen=True, tag=True):
+    """The turn to read a listing is over; whether it stands in the file."""
+
+    exchange: str
+    is_there: bool
+
+
 FromWorker = (
     WorkerUp
     | WorkerOver
@@ -279,6 +301,8 @@ FromWorker = (
     | AskTurn
     | AskConnect
     | HostRests
+    | AskListing
+    | ListingRead
 )
 
 

@@ -34,6 +34,7 @@ from aggregator.daemon.daemon import GC_THRESHOLD, SWITCH_S, Daemon, run, tell_l
 from aggregator.daemon.logs import set_level, set_up, tell_repeats
 from aggregator.daemon.marks import Found, Marks
 from aggregator.daemon.shared_hosts import BorrowedHosts
+from aggregator.daemon.shared_listings import BorrowedListings
 from aggregator.daemon.signals import StackWriter
 from aggregator.daemon.status import StatusQuery, encode, gather
 from aggregator.errors import AggregatorError, in_short, is_of_the_machine
@@ -65,6 +66,7 @@ class WorkerDaemon(Daemon):
         self._borrowed = BorrowedHosts(self._say)
         self._marking = MarkingBus(begin.epoch)
         super().__init__(config, capture=capture, bus=self._marking, hosts=self._borrowed)
+        self._turns = self.exchanges.listings.turns = BorrowedListings(self._say)
         self._line = line
         self._end: LinkEnd | None = None
         self._packer = Packer()
@@ -118,7 +120,7 @@ class WorkerDaemon(Daemon):
         found: dict[str, Found] = {}
         for exchange in self.config.exchanges:
             try:
-                found[exchange.id] = marks.take(exchange.id)
+                found[exchange.id] = marks.take(exchange.name, exchange.id)
             except OSError as error:
                 log.warning("%s: what the last run left over is lost: %s", exchange.id, error)
         self.exchanges.take_over({id: left.topics for id, left in found.items()}, marks)
@@ -169,6 +171,8 @@ class WorkerDaemon(Daemon):
                     standing.hear(lines)
             case words.Granted() as granted:
                 self._borrowed.heard(granted)
+            case words.ListingTurn() as turn:
+                self._turns.heard(turn)
             case words.HostRests(host=host, until=until, words=said):
                 self.hosts.rest_until(host, until, said)
             case words.LeaveNow():
@@ -234,9 +238,10 @@ class WorkerDaemon(Daemon):
             case words.ChangeExchange(config=config):
                 await exchanges.change(config)
             case words.RemoveExchange(id=id):
+                name = exchanges.configs[id].name if id in exchanges.configs else id
                 if id in exchanges.configs:
                     await exchanges.remove(id)
-                self._moved(id)
+                self._moved(id, name)
             case words.AwaitBegun(id=id):
                 await exchanges.begun(id)
 
@@ -249,7 +254,7 @@ class WorkerDaemon(Daemon):
             case words.StandBy(config=config, standing=standing):
                 if config.id in exchanges.configs:
                     raise AggregatorError(f"{config.id} is here already")
-                marks.let_be(config.id, is_ours=False)
+                marks.let_be(config.name, is_ours=False)
                 self._standing[config.id] = _standing_by(config.id, self._marking)
                 self._standing[config.id].stands(standing)
                 exchanges.configs[config.id] = config
@@ -262,17 +267,17 @@ class WorkerDaemon(Daemon):
                     await marks.hand_over(runner, epoch)
             case words.TakeOver(id=id):
                 self._standing.pop(id).take_over(time.time_ns())
-                marks.let_be(id, is_ours=True)
+                marks.let_be(exchanges.configs[id].name, is_ours=True)
                 if (runner := exchanges.runners.get(id)) is not None:
                     await marks.mark_first(runner)
 
-    def _moved(self, id: str) -> None:
-        """Forget that an exchange was to come here, or has gone."""
+    def _moved(self, id: str, name: str) -> None:
+        """Forget that an exchange was to come here, or has gone; `name` is that of its part."""
         self._marking.diverted.pop(id, None)
         self._standing.pop(id, None)
         self._let_go.discard(id)
         if self.marks is not None:
-            self.marks.let_be(id, is_ours=True)
+            self.marks.let_be(name, is_ours=True)
 
     async def _gathered(self, asked: words.GatherStatus) -> words.GatheredStatus:
         selection = None if asked.patterns is None else Selection(asked.patterns)

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -26,6 +27,7 @@ from aggregator.bus.bus import Bus
 from aggregator.bus.demand import Unmet
 from aggregator.bus.selection import Pattern, parse_pattern
 from aggregator.bus.view import Wanted
+from aggregator.catalog.registry import load_exchange
 from aggregator.config.config import Config, ExchangeConfig
 from aggregator.daemon import words
 from aggregator.daemon.attention import Attention
@@ -33,10 +35,12 @@ from aggregator.daemon.balance import Burden, MeasuredLoad
 from aggregator.daemon.explain import Explanation
 from aggregator.daemon.marks import LIFE, Found, Marks, PassedOn
 from aggregator.daemon.moving import Moves
+from aggregator.daemon.parts import ExchangePart, allowed, count_of, joined, parts_of
 from aggregator.daemon.relayed_demand import Relay, RelayedDemand
 from aggregator.daemon.running_exchanges import RunningExchanges
 from aggregator.daemon.shared_hosts import LentHosts
-from aggregator.daemon.status import ExchangeStatus, WorkerStatus
+from aggregator.daemon.shared_listings import LentListings
+from aggregator.daemon.status import ExchangeStatus, PartStatus, WorkerStatus
 from aggregator.errors import AggregatorError
 from aggregator.ingest import checkpoint_file
 from aggregator.ingest.rest import Hosts
@@ -65,6 +69,7 @@ FRAME, REFUSAL = b'"frame":', b'"ok":false'  # so the lines of a tap tell what t
 MOST_TAPPED = 1000  # frames that wait to be sent
 
 T = TypeVar("T")
+QuestionOf = Callable[[ExchangePart], words.Question]  # it gives the question to the worker of a part
 
 log = logging.getLogger("aggregator.daemon")
 
@@ -130,13 +135,13 @@ class WorkerLife:
 class OneWorker:
     """A worker, over all its lives.
 
-    ids: of its exchanges
-    hears: of those of which it is told what subscribers ask for: one that is to come is among them
+    parts: that it has, by their names; of an exchange it has one at most
+    hears: the exchanges of which it is told what subscribers ask for: one that is to come is among them
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.ids: dict[str, None] = {}
+        self.parts: dict[str, ExchangePart] = {}
         self.hears: dict[str, None] = {}
         self.life: WorkerLife | None = None
         self.begun = 0
@@ -144,6 +149,10 @@ class OneWorker:
         self.task: asyncio.Task[None] | None = None
         self.leaving = asyncio.Event()
         self.relay: Relay | None = None
+
+    def part_of(self, exchange: str) -> ExchangePart | None:
+        """The part that it has of an exchange."""
+        return next((part for part in self.parts.values() if part.exchange == exchange), None)
 
 
 class Workers(RunningExchanges):
@@ -170,12 +179,14 @@ class Workers(RunningExchanges):
         self._capture_at = capture
         self._load = MeasuredLoad(config.state / "load.json")
         self._workers = [OneWorker(at + 1) for at in range(config.workers)]
-        self._of: dict[str, OneWorker] = {}
+        self._parts: dict[str, list[ExchangePart]] = {}  # by exchange
+        self._of: dict[str, OneWorker] = {}  # by the name of a part
         self._by_hand_said: dict[str, dict[str, words.SayTopic]] = {}  # by exchange and topic
         self._leave_until = 0.0  # by the clock that only goes on
         self._balancing: asyncio.Task[None] | None = None
         self._lent = LentHosts(hosts)
-        self.moves = Moves(self, bus)
+        self._lent_listings = LentListings()
+        self.moves = Moves(self)
         self.supply = RelayedDemand(self.configs, bus.views.__contains__)
         for worker in self._workers:
             worker.relay = Relay(worker.hears, partial(_want, worker))
@@ -186,53 +197,84 @@ class Workers(RunningExchanges):
     def take_over(self, left: Mapping[str, checkpoint_file.Topics], marks: Marks) -> None:
         """Leave to workers what the run before has left of each exchange, and choose who gets which."""
         super().take_over(left, marks)
-        for id, topics in left.items():
-            self._leave_to_worker(id, topics)
         self._load.read()
         self._divide()
-
-    def _leave_to_worker(self, id: str, topics: checkpoint_file.Topics) -> None:
-        try:
-            if self.marks is not None:
-                self.marks.leave_to_worker(id, topics)
-        except OSError as error:
-            log.warning("%s: what the last run left over is lost: %s", id, error)
+        for id, topics in left.items():
+            try:
+                marks.leave_to_workers(id, {part.name: part.left(topics) for part in self._parts[id]})
+            except OSError as error:
+                log.warning("%s: what the last run left over is lost: %s", id, error)
 
     def _divide(self) -> None:
-        """Divide the exchanges by their load of before: the heaviest first, each to whoever has least."""
-        for id in sorted(sorted(self.configs), key=self._load.of, reverse=True):
-            self._give(id, f"given to it at the start, as one of {self._load.of(id):.0f} records/s")
+        """Divide the exchanges by their load of before: the heaviest part first, each to whoever has least."""
+        parts = [part for config in self.configs.values() for part in self._parted(config)]
+        for part in sorted(sorted(parts, key=lambda it: it.name), key=self._load_of_part, reverse=True):
+            load = self._load_of_part(part)
+            self._give(part, f"given to it at the start, as one of {load:.0f} records/s")
+
+    def _parted(self, config: ExchangeConfig) -> list[ExchangePart]:
+        """Divide an exchange, where its load or the configuration wants that."""
+        fair = sum(map(self._load.of, self.configs)) / len(self._workers)
+        count = count_of(config, self._load.of(config.id), fair, len(self._workers))
+        if count > 1 and (exchange := load_exchange(config.id)) is not None:  # the hub needs no other connector
+            count = allowed(count, exchange.limits)
+            log.info("%s: divided among %d workers", config.id, count)
+        parts = self._parts[config.id] = parts_of(config.id, count)
+        return parts
+
+    def _load_of_part(self, part: ExchangePart) -> float:
+        return self._load.of(part.exchange) / (1 if part.symbols is None else part.symbols.count)
 
     def _load_of(self, worker: OneWorker) -> tuple[float, int, int]:
-        return sum(map(self._load.of, worker.ids)), len(worker.ids), worker.number
+        return sum(map(self._load_of_part, worker.parts.values())), len(worker.parts), worker.number
 
-    def _give(self, id: str, why: str) -> None:
-        worker = min(self._workers, key=self._load_of)
-        self._of[id] = worker
-        worker.ids[id] = worker.hears[id] = None
-        self.moves.why[id] = why
+    def _give(self, part: ExchangePart, why: str) -> None:
+        worker = min(self._without(part), key=self._load_of)
+        self._of[part.name] = worker
+        worker.parts[part.name] = part
+        worker.hears[part.exchange] = None
+        self.moves.why[part.name] = why
 
-    def of(self, id: str) -> OneWorker | None:
-        """The worker that has an exchange."""
-        return self._of.get(id)
+    def _without(self, part: ExchangePart) -> list[OneWorker]:
+        """The workers that have nothing of an exchange."""
+        return [worker for worker in self._workers if worker.part_of(part.exchange) is None]
+
+    def of(self, name: str) -> OneWorker | None:
+        """The worker that has a part."""
+        return self._of.get(name)
+
+    def config_of(self, part: ExchangePart) -> ExchangeConfig:
+        """The configuration of a part."""
+        return part.configured(self.configs[part.exchange])
 
     # --- for those that move (`moving.py`)
 
-    def pair(self, id: str, number: int | None) -> tuple[OneWorker, OneWorker]:
-        """The worker that has an exchange, and the one that is to have it. Raises AggregatorError."""
-        self._named(id)
-        if id in self.paused:
-            raise AggregatorError(f"{id} is paused: it can be moved once it goes on")
-        giver = self._of[id]
+    def pair(self, name: str, number: int | None) -> tuple[ExchangePart, OneWorker, OneWorker]:
+        """A part by its name, the worker that has it, and the one that is to have it. Raises AggregatorError."""
+        part = self._part_named(name)
+        if part.exchange in self.paused:
+            raise AggregatorError(f"{part.exchange} is paused: it can be moved once it goes on")
+        giver, others = self._of[name], self._without(part)
         if number is None:
-            others = [worker for worker in self._workers if worker is not giver]
-            return giver, min(others, key=self._load_of)
+            if not others:
+                raise AggregatorError(f"{name} cannot move: every worker has a part of {part.exchange}")
+            return part, giver, min(others, key=self._load_of)
         taker = next((worker for worker in self._workers if worker.number == number), None)
         if taker is None:
             raise AggregatorError(f"there is no worker {number}: they are 1 to {len(self._workers)}")
-        if taker is giver:
-            raise AggregatorError(f"worker {number} has {id} already")
-        return giver, taker
+        if taker not in others:
+            has = name if taker is giver else f"another part of {part.exchange}"
+            raise AggregatorError(f"worker {number} has {has} already")
+        return part, giver, taker
+
+    def _part_named(self, name: str) -> ExchangePart:
+        """A part by its name. Raises AggregatorError."""
+        found = next((part for parts in self._parts.values() for part in parts if part.name == name), None)
+        if found is not None:
+            return found
+        self._named(name)
+        names = ", ".join(part.name for part in self._parts[name])
+        raise AggregatorError(f"{name} is divided: name one of its parts, {names}")
 
     async def up(self, worker: OneWorker) -> None:
         """Have a worker be there; one that had no exchange was not begun. Raises AggregatorError."""
@@ -244,16 +286,21 @@ class Workers(RunningExchanges):
         """Have a worker do something. Raises AggregatorError."""
         return b"".join([piece async for piece in self.told(worker, question)])
 
-    def hand(self, id: str, giver: OneWorker, taker: OneWorker) -> None:
-        """Note that another worker has an exchange from now on."""
-        del giver.ids[id], giver.hears[id]
-        self._of[id] = taker
-        taker.ids[id] = taker.hears[id] = None
+    def hand(self, part: ExchangePart, giver: OneWorker, taker: OneWorker) -> None:
+        """Note that another worker has a part from now on."""
+        id = part.exchange
+        del giver.parts[part.name], giver.hears[id]
+        self._of[part.name] = taker
+        taker.parts[part.name], taker.hears[id] = part, None
         if giver.life is not None:
             giver.life.reader.gone.add(id)
         if taker.life is not None:
             taker.life.reader.gone.discard(id)
         self.views[id].handed_over()
+
+    def may_have(self, name: str, number: int) -> bool:
+        """Tell whether a worker may be given a part: it has nothing else of that exchange."""
+        return any(worker.number == number for worker in self._without(self._part_named(name)))
 
     def said_by_hand(self, id: str) -> list[words.SayTopic]:
         """The topics of an exchange that an operator has asked for, or does without."""
@@ -262,24 +309,32 @@ class Workers(RunningExchanges):
     def burdens(self) -> dict[int, Burden]:
         """The burden of each worker, by its number."""
         return {
-            each.number: Burden(each.begun, 0.0 if each.life is None else each.life.cpu_s, tuple(sorted(each.ids)))
+            each.number: Burden(each.begun, 0.0 if each.life is None else each.life.cpu_s, tuple(sorted(each.parts)))
             for each in self._workers
         }
 
     def records(self) -> dict[str, float]:
-        """About how many records have come of each exchange."""
-        return {id: view.records for id, view in self.views.items()}
+        """About how many records have come of each part from the process that has it now."""
+        return {
+            part.name: float(worker.life.reader.came[part.exchange])
+            for worker in self._workers
+            if worker.life is not None
+            for part in worker.parts.values()
+        }
 
     # --- as `RunningExchanges` ----------------------------------------------------------------------------------------
 
     def begin(self, id: str) -> None:
         """Have a worker begin an exchange; it is tried again until it runs."""
-        worker = self._of[id]
+        workers = [self._of[part.name] for part in self._parts[id]]
         if id not in self.views:
             self.views[id] = LinkedExchange(id, self._bus)
-            if worker.life is not None:
-                worker.life.reader.meet(id)
-        self._begin_worker(worker)
+            for worker in workers:
+                if worker.life is not None:
+                    worker.life.reader.gone.discard(id)
+                    worker.life.reader.meet(id)
+        for worker in workers:
+            self._begin_worker(worker)
         if self._balancing is None:
             self._balancing = asyncio.get_running_loop().create_task(self.moves.balance(), name="balance")
 
@@ -292,19 +347,20 @@ class Workers(RunningExchanges):
     async def begun(self, id: str) -> None:
         """Wait for the first attempt, where the configuration makes that a condition. Raises AggregatorError."""
         if self.configs[id].on_start_error == "fail":
-            await self._do(id, words.AwaitBegun(id))
+            await self._do_all(id, lambda _: words.AwaitBegun(id))
 
     async def add(self, config: ExchangeConfig) -> None:
         """Begin an exchange that was not there. Raises AggregatorError where it must not fail, and has; it is gone."""
         self.configs[config.id] = config
         self.demand.add(config)
-        self._give(config.id, "given to it when it came")
-        is_there = self._of[config.id].task is not None
+        for part in self._parted(config):
+            self._give(part, "given to it when it came")
+        there = [part for part in self._parts[config.id] if self._of[part.name].task is not None]
         self.begin(config.id)
         try:
-            if is_there:
-                await self._do(config.id, words.AddExchange(config))
-                self.relay_again(self._of[config.id])
+            for part in there:
+                await self.do(self._of[part.name], words.AddExchange(self.config_of(part)))
+                self.relay_again(self._of[part.name])
             await self.begun(config.id)
         except BaseException:
             await self.remove(config.id)
@@ -313,13 +369,14 @@ class Workers(RunningExchanges):
     async def remove(self, id: str) -> None:
         """End an exchange: its topics end as those that nobody wants any more."""
         await self.moves.leave_off(id, "it is to be gathered no more")
-        with suppress(AggregatorError):
-            await self._do(id, words.RemoveExchange(id))
-        worker = self._of.pop(id)
-        worker.ids.pop(id, None)
-        worker.hears.pop(id, None)
-        self.moves.why.pop(id, None)
-        self.relay_again(worker)
+        for part in self._parts.pop(id):
+            with suppress(AggregatorError):
+                await self.do(self._of[part.name], words.RemoveExchange(id))
+            worker = self._of.pop(part.name)
+            worker.parts.pop(part.name, None)
+            worker.hears.pop(id, None)
+            self.moves.why.pop(part.name, None)
+            self.relay_again(worker)
         self.demand.remove(id)
         self._forget_instruments(id, ())
         if (view := self.views.pop(id, None)) is not None:
@@ -338,7 +395,11 @@ class Workers(RunningExchanges):
     async def change(self, config: ExchangeConfig) -> None:
         """Have an exchange follow another configuration. Raises AggregatorError; then it is as it was before."""
         await self.moves.leave_off(config.id, "its configuration is another one now")
-        await self._do(config.id, words.ChangeExchange(config))
+        await self._do_all(
+            config.id,
+            lambda part: words.ChangeExchange(part.configured(config)),
+            undo=lambda part: words.ChangeExchange(self.config_of(part)),
+        )
         self.configs[config.id] = config
         self.demand.offers[config.id].configure(config)
 
@@ -349,11 +410,11 @@ class Workers(RunningExchanges):
             raise AggregatorError(f"{id!a:.80} is not among the exchanges of the configuration; name one of them")
         await self.moves.leave_off(id, "other topics of it are asked for")
         word = words.SayTopic(text, is_wanted)
-        count = await self._do(id, word)
+        count = sum(int(told or b"0") for told in await self._do_all(id, lambda _: word))
         said = self._by_hand_said.setdefault(id, {})
         said.pop(text, None)  # the last that was said comes last
         said[text] = word
-        return int(count or b"0")
+        return count
 
     async def pause(self, id: str) -> int:
         """End an exchange until `resume`: each of its topics has a gap. Gives how many. Raises AggregatorError."""
@@ -361,9 +422,11 @@ class Workers(RunningExchanges):
         if id in self.paused:
             raise AggregatorError(f"{id} is paused already")
         await self.moves.leave_off(id, "it is paused")
-        count = int(await self._do(id, words.PauseExchange(id)) or b"0")
+        told = await self._do_all(
+            id, lambda _: words.PauseExchange(id), undo=lambda part: words.AddExchange(self.config_of(part))
+        )
         self.paused.add(id)
-        return count
+        return sum(int(count or b"0") for count in told)
 
     async def resume(self, id: str) -> None:
         """Go on with an exchange that is paused. Raises AggregatorError."""
@@ -371,7 +434,7 @@ class Workers(RunningExchanges):
         if id not in self.paused:
             raise AggregatorError(f"{id} is not paused")
         self.paused.remove(id)
-        await self._do(id, words.AddExchange(self.configs[id]))
+        await self._do_all(id, lambda part: words.AddExchange(self.config_of(part)))
 
     def set_level(self, level: str) -> None:
         """Have workers log from another level on."""
@@ -427,7 +490,7 @@ class Workers(RunningExchanges):
         """Keep for the next start how much has come of each exchange, and wait for the end of all workers."""
         with suppress(TimeoutError):
             async with asyncio.timeout(KEEP_S):
-                await self._keeper.do(partial(self._load.keep, self.records()))
+                await self._keeper.do(partial(self._load.keep, {id: view.records for id, view in self.views.items()}))
         if tasks := [worker.task for worker in self._workers if worker.task is not None]:
             done, late = await asyncio.wait(tasks, timeout=max(0.0, self._leave_until - time.monotonic()))
             for worker in self._workers:
@@ -441,9 +504,22 @@ class Workers(RunningExchanges):
 
     # --- what workers are asked
 
-    async def _do(self, id: str, question: words.Question) -> bytes:
-        """Have the worker of an exchange do something. Raises AggregatorError."""
-        return await self.do(self._of[id], question)
+    async def _do_all(self, id: str, of: QuestionOf, *, undo: QuestionOf | None = None) -> list[bytes]:
+        """Have the workers of an exchange do something, one after the other. Raises AggregatorError.
+
+        undo: what those that have done it are to do where another one cannot
+        """
+        told: dict[str, bytes] = {}
+        try:
+            for part in self._parts[id]:
+                told[part.name] = await self.do(self._of[part.name], of(part))
+        except AggregatorError:
+            for part in [part for part in self._parts.get(id, ()) if part.name in told]:
+                if undo is not None:
+                    with suppress(AggregatorError):
+                        await self.do(self._of[part.name], undo(part))
+            raise
+        return list(told.values())
 
     async def told(
         self, worker: OneWorker, question: words.Question, patience: float | None = None
@@ -477,7 +553,7 @@ class Workers(RunningExchanges):
 
     def having(self, pattern: Pattern) -> list[OneWorker]:
         """The workers of the exchanges that a pattern means."""
-        return list(dict.fromkeys(worker for id, worker in self._of.items() if pattern.is_of(id)))
+        return [each for each in self._workers if any(pattern.is_of(part.exchange) for part in each.parts.values())]
 
     async def answered(self, line: bytes, workers: Sequence[OneWorker] | None = None) -> list[tuple[int, bytes]]:
         """The answers of workers (null: all) to a line of the control socket; of those that answer."""
@@ -537,31 +613,52 @@ class Workers(RunningExchanges):
             return None
         return await asyncio.to_thread(words.gathered, blob)
 
-    def absent(self, id: str) -> ExchangeStatus:
-        """How an exchange fares whose worker does not say it, as far as the stream has told."""
-        view = self.views.get(id)
+    def fares(self, id: str, told: Mapping[tuple[int, str], ExchangeStatus]) -> ExchangeStatus:
+        """How an exchange fares; `told` is what workers have said of their parts, by their numbers and the exchange."""
+        parts = self._parts.get(id, [])
+        places = [self._place(part) for part in parts]
+        found = [
+            told.get((place.worker, id)) or self._absent(part) for part, place in zip(parts, places, strict=True)
+        ] or [self._absent(ExchangePart(id, id))]  # it was taken away in the meantime
+        whole = joined(found)
+        if len(places) == 1:
+            return structs.replace(whole, worker=places[0].worker, placed=places[0].placed)
+        return structs.replace(whole, parts=places)
+
+    def _absent(self, part: ExchangePart) -> ExchangeStatus:
+        """How a part fares whose worker does not say it, as far as the stream has told."""
+        view = self.views.get(part.exchange)
+        states: Counter[str] = Counter()
+        for found in () if view is None else view.states(None if part.symbols is None else part.symbols.has):
+            states.update(found)
         return ExchangeStatus(
-            id=id,
+            id=part.exchange,
             state="starting",
             trouble="the process that gathers from it does not answer, and may be being begun anew",
-            topics={} if view is None else {state: n for part in view.states() for state, n in part.items()},
-            gaps=0 if view is None else len(view.gaps),
+            topics=dict(states),
+            gaps=len(self._gaps_of(part)),
         )
 
-    def place(self, id: str) -> tuple[int | None, str | None]:
-        """The number of the worker that has an exchange, and why it does."""
-        worker, why = self._of.get(id), self.moves.why.get(id)
-        move = self.moves.under_way
-        if move is not None and move.exchange == id:
-            why = f"{why}; now {move.words()}"
-        return (None, None) if worker is None else (worker.number, why)
+    def _gaps_of(self, part: ExchangePart) -> dict[Key, Gap]:
+        """The gaps that are open of a part, as the stream has it."""
+        view = self.views.get(part.exchange)
+        return {} if view is None else {key: gap for key, gap in view.gaps.items() if part.tells(gap)}
 
-    def placed(self, explained: Explanation, id: str) -> Explanation:
-        """An explanation that says which process gathers the exchange, too."""
-        number, why = self.place(id)
-        if number is None:
+    def _place(self, part: ExchangePart) -> PartStatus:
+        """The worker that has a part, and why."""
+        why, move = self.moves.why.get(part.name, ""), self.moves.under_way
+        if move is not None and move.part == part:
+            why = f"{why}; now {move.words()}"
+        return PartStatus(name=part.name, worker=self._of[part.name].number, placed=why)
+
+    def placed(self, explained: Explanation, id: str, number: int) -> Explanation:
+        """An explanation that says which process gathers the topic, too: the one that has told it."""
+        part = next((each for each in self._parts.get(id, ()) if self._of[each.name].number == number), None)
+        if part is None:
             return explained
-        return structs.replace(explained, steps=[f"gathered by worker {number}: {why}", *explained.steps])
+        as_what = "" if part.symbols is None else f", which has {part.name}"
+        where = f"gathered by worker {number}{as_what}: {self._place(part).placed}"
+        return structs.replace(explained, steps=[where, *explained.steps])
 
     def status(self, told: Mapping[int, words.GatheredStatus]) -> list[WorkerStatus]:
         """How each of them fares; `told` is what they have said, by their numbers."""
@@ -572,7 +669,7 @@ class Workers(RunningExchanges):
                 WorkerStatus(
                     number=worker.number,
                     pid=None if life is None else life.process.pid,
-                    exchanges=list(worker.ids),
+                    exchanges=list(worker.parts),
                     begun=worker.begun,
                     records=0 if life is None else life.reader.records,
                     cpu_s=0.0 if life is None else round(life.cpu_s, 2),
@@ -612,7 +709,7 @@ class Workers(RunningExchanges):
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
     def _say_end(self, worker: OneWorker, life: WorkerLife) -> None:
-        then = f"another goes on with {', '.join(worker.ids)}"
+        then = f"another goes on with {', '.join(worker.parts)}"
         log.error(
             "worker %d: process %d has ended (%s); %s",
             worker.number,
@@ -641,7 +738,7 @@ class Workers(RunningExchanges):
         life.say(
             words.BeginWorker(
                 epoch,
-                [self.configs[id] for id in worker.ids if id not in self.paused],
+                [self.config_of(part) for part in worker.parts.values() if part.exchange not in self.paused],
                 str(self._state),
                 self.level,
                 self._form,
@@ -667,6 +764,7 @@ class Workers(RunningExchanges):
             worker.life = None
             worker.is_up.clear()
             self._lent.leave(life)
+            self._lent_listings.leave(life)
             if not life.is_over.is_set():
                 life.process.kill()
             life.end.close()
@@ -708,13 +806,14 @@ class Workers(RunningExchanges):
                 self.supply.told(word.who, self._unmet(worker, word.unmet), worker.relay if word.is_answer else None)
             case words.StandsBy():
                 self.moves.told(worker, word)
-            case words.AskTurn() | words.AskConnect() | words.HostRests():
-                self._lend(worker, life, word)
             case words.NoBook():
                 self._no_book(worker, word)
+            case _:
+                self._lend(worker, life, word)
 
     def _no_book(self, worker: OneWorker, word: words.NoBook) -> None:
-        if (view := self.views.get(word.exchange)) is not None and self._of.get(word.exchange) is worker:
+        view, part = self.views.get(word.exchange), worker.part_of(word.exchange)
+        if view is not None and part is not None and (part.symbols is None or part.symbols.has(word.raw_symbol)):
             view.kept_book(word.raw_symbol, None).doubt()
 
     def _unmet(self, worker: OneWorker, unmet: Sequence[Unmet]) -> list[Unmet]:
@@ -722,16 +821,24 @@ class Workers(RunningExchanges):
         return [each for each in unmet if not self.moves.is_coming(worker, parse_pattern(each.topic).exchange)]
 
     def _lend(
-        self, worker: OneWorker, life: WorkerLife, word: words.AskTurn | words.AskConnect | words.HostRests
+        self,
+        worker: OneWorker,
+        life: WorkerLife,
+        word: words.AskTurn | words.AskConnect | words.HostRests | words.AskListing | words.ListingRead,
     ) -> None:
-        """Give a worker its turn at a host; or have everyone leave a host alone, as one of them was told."""
-        if not isinstance(word, words.HostRests):
-            self._lent.ask(life, word, life.say)
-            return
-        self._lent.rests(word)
-        for other in self._workers:
-            if other.life is not None and other is not worker:
-                other.life.say(word)
+        """Give a worker its turn at a host, or with a listing; have everyone leave a host alone that wants rest."""
+        match word:
+            case words.AskTurn() | words.AskConnect():
+                self._lent.ask(life, word, life.say)
+            case words.AskListing():
+                self._lent_listings.ask(life, word, life.say)
+            case words.ListingRead():
+                self._lent_listings.told(life, word)
+            case words.HostRests():
+                self._lent.rests(word)
+                for other in self._workers:
+                    if other.life is not None and other is not worker:
+                        other.life.say(word)
 
     def _up(self, worker: OneWorker, life: WorkerLife, word: words.WorkerUp) -> None:
         """A process is there: note where it is, and have it follow what was asked for by hand."""
@@ -749,11 +856,12 @@ class Workers(RunningExchanges):
 
     async def _say_again(self, worker: OneWorker, life: WorkerLife) -> None:
         """Have another process follow what was asked for by hand, once its exchanges run."""
-        said = [each for id in worker.ids for each in self._by_hand_said.get(id, {}).values()]
+        ids = [part.exchange for part in worker.parts.values()]
+        said = [each for id in ids for each in self._by_hand_said.get(id, {}).values()]
         for each in said:
             while worker.life is life and not life.is_over.is_set():
                 try:
-                    await self._do(parse_pattern(each.topic).exchange, each)
+                    await self.do(worker, each)
                     break
                 except AggregatorError:
                     await asyncio.sleep(LOOK_S)
@@ -775,7 +883,7 @@ class Workers(RunningExchanges):
         marks = self.marks
         if marks is None:
             return
-        stands = {id: self.views[id].gaps for id in worker.ids if id in self.views}
+        stands = [(part, self._gaps_of(part)) for part in worker.parts.values() if part.exchange in self.views]
         found = await self._of_disk(worker, partial(_found, marks, stands))
         if found is None:
             log.error("worker %d: the next start tells what is missing, as the disk does not answer", worker.number)
@@ -800,19 +908,23 @@ class Workers(RunningExchanges):
         return doing.result() if doing.done() else None
 
     def _hand_down(self, found: Mapping[str, Found], passed: PassedOn | None) -> None:
-        for id, left in found.items():
-            self._leave_to_worker(id, left.topics)
+        for name, left in found.items():
+            try:
+                if self.marks is not None:
+                    self.marks.leave_to_worker(name, left.topics)
+            except OSError as error:
+                log.warning("%s: what the last run left over is lost: %s", name, error)
         if passed is not None:
             passed.remove()
 
 
-def _found(marks: Marks, stands: Mapping[str, Mapping[Key, Gap]]) -> dict[str, Found]:
+def _found(marks: Marks, stands: Sequence[tuple[ExchangePart, Mapping[Key, Gap]]]) -> dict[str, Found]:
     found = {}
-    for id, gaps in stands.items():
+    for part, gaps in stands:
         try:
-            found[id] = marks.find(id, gaps)
+            found[part.name] = marks.find(part.name, part.exchange, gaps)
         except OSError as error:
-            log.warning("%s: what a worker left over is lost: %s", id, error)
+            log.warning("%s: what a worker left over is lost: %s", part.name, error)
     return found
 
 

@@ -81,10 +81,15 @@ Identity = tuple[str | None, str, bool | None]
 
 
 class Cache(Struct, frozen=True):
-    """The cache on disk: when the listing was read (ns), the part that each instrument belongs to, and these."""
+    """The cache on disk: when the listing was read (ns), the part that each instrument belongs to, and these.
+
+    answered, is_complete: as `Listed` has them, where the cache is one answer, and not what is in force
+    """
 
     ts: int
     parts: list[int] = []
+    answered: list[int] = []
+    is_complete: bool = True
     version: int = state.VERSION
     instruments: list[Instrument] = []
 
@@ -508,8 +513,9 @@ def _figures(instrument: Instrument) -> Instrument:
 def save(listed: Listed, path: Path) -> None:
     """Write a cache, whole or not at all. Raises OSError."""
     encode, instruments = msgspec.json.Encoder().encode, listed.instruments
+    cache = Cache(listed.ts, list(listed.parts), sorted(listed.answered), listed.is_complete)
     pieces = (encode(instruments[at : at + PIECE])[1:-1] for at in range(0, len(instruments), PIECE))
-    state.write(path, state.listed(encode(Cache(listed.ts, list(listed.parts))), pieces))
+    state.write(path, state.listed(encode(cache), pieces))
 
 
 def load(path: Path) -> Listed | None:
@@ -524,7 +530,8 @@ def load(path: Path) -> Listed | None:
     parts = cache.parts or [UNTOLD] * len(cache.instruments)  # the parts stand there since the autumn of 2026
     if len(parts) != len(cache.instruments):
         return None
-    return Listed(cache.ts, tuple(cache.instruments), tuple(parts), frozenset())
+    answered = frozenset(cache.answered)
+    return Listed(cache.ts, tuple(cache.instruments), tuple(parts), answered, is_complete=cache.is_complete)
 
 
 def life(instrument: Instrument, now: int) -> Life:

@@ -28,15 +28,15 @@ log = logging.getLogger("aggregator.runner")
 class Poller:
     """One declared poll, kept going."""
 
-    def __init__(self, exchange: Exchange, poll: Poll, *, network: Network, rest: Rest, bus: Bus) -> None:
-        """Begin without topics; nothing is asked before `run`."""
+    def __init__(self, exchange: Exchange, poll: Poll, name: str, *, network: Network, rest: Rest, bus: Bus) -> None:
+        """Begin without topics; nothing is asked before `run`. `name` begins its own name."""
         self.source = poll
         self._wanted: set[Key] = set()
         self._instruments: dict[str, Instrument] = {}
         self._network = network
         self._rest = rest
         self._bus = bus
-        self._name = f"{exchange.id}/{poll.name}"
+        self._name = f"{name}/{poll.name}"
         self._silent: set[str] = set()  # symbols whose last request had no answer
         self._polling = Polling(
             exchange.id, poll, conn=f"{self._name}#1", instruments=self._instruments, wanted=self._wanted

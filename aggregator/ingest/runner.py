@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count, islice
 
+from msgspec import structs
+
 from aggregator.bus.bus import Bus
 from aggregator.bus.view import Wanted
 from aggregator.exchange import Exchange, Limits, Poll, Stream, Subscription
@@ -32,6 +34,13 @@ SavedCheckpoints = Mapping[
     str, Mapping[Key, TopicCheckpoint]
 ]  # name of a feed -> checkpoints that an earlier run has left
 ChannelsOf = Callable[[Instrument], Collection[Channel]]
+
+
+def limits_of_one(limits: Limits, processes: int) -> Limits:
+    """The limits that one of several processes keeps to, which share the connections that an exchange allows."""
+    if limits.connections is None or processes == 1:
+        return limits
+    return structs.replace(limits, connections=limits.connections // processes)
 
 
 def for_rest(limits: Limits) -> int:
@@ -83,6 +92,8 @@ class ExchangeRunner:
         notes: Notes | None = None,
         most: int = MOST_TOPICS,
         keyring: Keyring | None = None,
+        name: str | None = None,
+        processes: int = 1,
     ) -> None:
         """Begin without topics.
 
@@ -90,8 +101,11 @@ class ExchangeRunner:
         notes: where the last numbers of trades are noted for the run after a process that is killed
         most: topics that are carried; markets beyond are left out
         keyring: the keys, if there are any; feeds that need them are not used else
+        name: begins the names of connections; null: the exchange's id does
+        processes: that share the exchange's connections, this one among them
         """
         self.exchange = exchange
+        self.name = name or exchange.id
         self.shards: list[Shard] = []
         self.pollers: list[Poller] = []
         self.rest = rest or Rest(network, exchange)
@@ -106,10 +120,10 @@ class ExchangeRunner:
         self._network = network
         self._left = {name: dict(carried) for name, carried in (left or {}).items()}
         self._rested: dict[str, dict[Key, TopicCheckpoint]] = {}  # by feed, the checkpoints of topics not wanted now
-        limits = exchange.limits
+        limits = limits_of_one(exchange.limits, processes)
         limiter, slots = ConnectLimiter(limits.connects, self.rest.hosts), ConnectionSlots(for_streams(limits))
         policy = policy or ConnectionPolicy()
-        self._context = ExchangeContext(network, self.rest, bus, limiter, slots, policy, notes, keyring)
+        self._context = ExchangeContext(self.name, network, self.rest, bus, limiter, slots, policy, notes, keyring)
         self._memories: dict[str, Memory] = {}  # the keys are names of streams
         self._numbers = count(1)
         self._group: asyncio.TaskGroup | None = None
@@ -273,7 +287,7 @@ class ExchangeRunner:
         (poller,) = [poller for poller in self.pollers if poller.source is poll] or (None,)
         topics: list[Key] = [(s.channel, s.raw_symbol) for s in wanted]
         if poller is None and topics:
-            poller = Poller(self.exchange, poll, network=self._network, rest=self.rest, bus=self._bus)
+            poller = Poller(self.exchange, poll, self.name, network=self._network, rest=self.rest, bus=self._bus)
             self.pollers.append(poller)
             poller.want(topics, by_name(wanted), self._take_over(poll.name, topics))
             self._start(poller)

@@ -96,8 +96,9 @@ class ConnectionSlots:
 
 
 class ExchangeContext(Struct, frozen=True):
-    """The things that all shards of one exchange share."""
+    """The things that all shards of one exchange share; `name` begins the names of their connections."""
 
+    name: str
     network: Network
     rest: Rest
     bus: Bus
@@ -127,7 +128,7 @@ class Shard:
         self.source = stream
         self.arbiter = LineArbiter(stream, lasting=context.policy.redundancy > 1)
         self._exchange = exchange
-        self._name = f"{exchange.id}/{stream.name}.{number}"
+        self._name = f"{context.name}/{stream.name}.{number}"
         self.subscriptions: dict[Subscription, None] = {}
         self._instruments: dict[str, Instrument] = {}
         self._context = context

@@ -197,9 +197,10 @@ class LinkedExchange:
         """Every topic that is wanted."""
         return iter(list(self._wanted.values()))
 
-    def states(self) -> Iterator[Counter[TopicState]]:
-        """How many topics are in each state."""
-        yield Counter(topic.state for topic in self._topics.values() if topic.states or topic.last_ns is not None)
+    def states(self, is_meant: Callable[[str | None], bool] | None = None) -> Iterator[Counter[TopicState]]:
+        """How many topics are in each state; `is_meant` tells of a raw symbol whether its topics are."""
+        topics = [topic for topic in self._topics.values() if is_meant is None or is_meant(topic.raw_symbol)]
+        yield Counter(topic.state for topic in topics if topic.states or topic.last_ns is not None)
 
 
 def _may_be_on(topic: PassedTopic, line: str) -> bool:
@@ -212,10 +213,14 @@ class LinkReader:
     exchanges: those that it has
     ask_whole: asks it for the whole book of a market
     gone: exchanges that it has let go: books that come of these still are older than the stream
+    heard: is told each batch that was passed on, while somebody wants that; null: nobody does
+    came: about how many records have come of each exchange
     """
 
     def __init__(self, bus: Bus, exchanges: dict[str, LinkedExchange], ask_whole: AskWhole) -> None:
         self.gone: set[str] = set()
+        self.heard: Callable[[PassedBatch], object] | None = None
+        self.came: Counter[str] = Counter()
         self.last_ts = 0  # the time of the last record that was passed on
         self.records = 0
         self._bus = bus
@@ -238,6 +243,8 @@ class LinkReader:
         self._look(batch)
         self.last_ts = batch.last_ts
         bus.hand_on(batch)
+        if self.heard is not None:
+            self.heard(batch)
 
     def take_whole(self, frame: memoryview) -> None:
         """Take a whole book that was asked for. Raises BadPassage."""
@@ -287,6 +294,7 @@ class LinkReader:
         self._batches += 1
         if self._batches % SAMPLED == 0:
             for id, count in Counter(key[1] for key in batch.keys).items():
+                self.came[id] += count * SAMPLED
                 if (exchange := self._exchanges.get(id)) is not None:
                     exchange.records += count * SAMPLED
 

@@ -692,6 +692,20 @@ def test_a_member_of_a_cluster_gathers_in_one_process(tmp_path: Path, monkeypatc
         load_config(path, known_channels=known_channels)
 
 
+def test_an_exchange_is_divided_among_workers_and_not_so_in_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aggregator.config.config.lacking", lambda *_: None)
+    path = tmp_path / "daemon.toml"
+    exchange = '[[exchanges]]\nid = "kraken"\nchannels = ["trades"]\nsymbols = ["*"]\nbuckets = 2\n'
+    path.write_text(f'workers = 2\n{exchange}[[sinks]]\ntype = "stdout"\n')
+    (config,) = load_config(path, known_channels=known_channels).exchanges
+    assert config.buckets == 2
+    path.write_text(f'[cluster]\nnats = "nats://127.0.0.1:4222"\nname = "a"\n{exchange}')
+    with pytest.raises(ConfigErrors, match=r"buckets: is for workers; members of a \[cluster\] have `buckets` of that"):
+        load_config(path, known_channels=known_channels)
+
+
 def test_a_member_of_a_cluster_needs_no_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aggregator.config.config.lacking", lambda *_: None)
     path = tmp_path / "member.toml"

@@ -21,6 +21,14 @@ def test_nothing_moves_where_that_would_not_help_enough() -> None:
     assert proposed({1: 0.9}, rates, {1: ("a", "b")}) is None
 
 
+def test_nothing_moves_to_a_worker_that_has_another_part_of_the_exchange() -> None:
+    cpu, rates, names = {1: 0.9, 2: 0.1}, {"a-0of2": 600.0, "b": 300.0}, {1: ("a-0of2", "b"), 2: ("a-1of2",)}
+    found = proposed(cpu, rates, names, lambda name, worker: (name, worker) != ("a-0of2", 2))
+    assert found is not None
+    assert found.exchange == "b"
+    assert proposed(cpu, rates, names, lambda name, worker: False) is None  # noqa: ARG005
+
+
 def look(balance: Balance, now: float, cpu: tuple[float, float], a: float, begun: int = 1) -> str | None:
     burdens = {1: Burden(begun, cpu[0], ("a", "b")), 2: Burden(1, cpu[1], ("c",))}
     found = balance.look(now, burdens, {"a": a, "b": a, "c": 1.0})

@@ -21,7 +21,7 @@ from aggregator.ingest.rest import Hosts
 from aggregator.records import Gap, Record
 from aggregator.session.topics import TopicCheckpoint
 from aggregator.sinks.worker import Worker
-from aggregator.sources.link import LinkedExchange
+from aggregator.sources.link import LinkedExchange, LinkReader
 
 pytestmark = pytest.mark.waits
 
@@ -129,6 +129,19 @@ async def test_an_end_that_comes_before_the_disk_answers_leaves_all_of_it_to_the
     assert it.owner == f"hub{LIFE}1.1"
     (gap,) = Marks(it.left, "next").take("kraken").gaps
     assert (gap.cause, gap.ts_from) == ("restart", PASSED)
+
+
+async def test_an_exchange_that_was_moved_away_and_comes_again_has_its_books_whole_again(tmp_path: Path) -> None:
+    """Whole books of a worker that has let an exchange go are too old; those of one that has it anew are not."""
+    it = Scene(tmp_path)
+    it.hub.views.pop("kraken").leave()
+    reader = LinkReader(it.bus, it.hub.views, lambda exchange, raw_symbol: None)  # noqa: ARG005
+    reader.gone.add("kraken")
+    running: Any = asyncio.ensure_future(asyncio.sleep(0))
+    it.worker.life, it.worker.task, it.hub._balancing = SimpleNamespace(reader=reader), running, running  # type: ignore[assignment]
+    it.hub.begin("kraken")
+    await running
+    assert reader.gone == set()
 
 
 async def test_a_worker_that_was_never_begun_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

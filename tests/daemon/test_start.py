@@ -12,6 +12,8 @@ from aggregator.config.config import Config, ExchangeConfig
 from aggregator.daemon import running_exchanges
 from aggregator.daemon.daemon import Daemon
 from aggregator.daemon.relisting import Listings
+from aggregator.daemon.shared_listings import BorrowedListings, LentListings
+from aggregator.daemon.words import AskListing, FromWorker, ListingRead
 from aggregator.errors import SessionError
 from aggregator.exchange import Details, Listing, Request
 from aggregator.ingest.lines import read_clocks
@@ -102,6 +104,42 @@ async def test_what_a_listing_lacks_is_said_once_and_once_that_it_is_whole_again
     assert await said({spot.url: whole[spot.url]}) == [missing]
 
 
+async def test_the_listing_that_one_worker_had_is_that_of_the_others(tmp_path: Path) -> None:
+    """The exchange is asked once, and a market that is gone is gone for all at the same time."""
+    spot = Request(f"{REST}/spot")
+    exchange = structs.replace(toy(), listing=Listing((spot,), rows, read_market))
+    hub = LentListings()
+    workers = [_worker(hub, tmp_path, number) for number in range(2)]
+    rests = [Fetches({spot.url: b'["0.1",7]'}) for _ in workers]
+    both = await asyncio.gather(
+        *(
+            each.first(exchange, rest, 10, is_shared=True)  # type: ignore[arg-type]
+            for each, rest in zip(workers, rests, strict=True)
+        )
+    )
+    assert both[0].instruments == both[1].instruments
+    assert sorted(rest.asked for rest in rests) == [0, 1]
+    listed = [
+        await each.fetch(exchange, rest, 10, is_shared=True)  # type: ignore[arg-type]
+        for each, rest in zip(workers, rests, strict=True)
+    ]
+    assert sorted(rest.asked for rest in rests) == [0, 2]
+    assert listed[0].answered == listed[1].answered == {0}
+    assert (tmp_path / "toy.json").exists()
+
+
+def _worker(hub: LentListings, directory: Path, number: int) -> Listings:
+    def say(word: FromWorker) -> None:
+        if isinstance(word, AskListing):
+            hub.ask(number, word, turns.heard)  # type: ignore[arg-type]
+        elif isinstance(word, ListingRead):
+            hub.told(number, word)
+
+    listings, turns = Listings(directory), BorrowedListings(say)
+    listings.turns = turns
+    return listings
+
+
 rows = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -119,10 +157,12 @@ class Fetches:
     def __init__(self, bodies: dict[str, bytes], words: str = "") -> None:
         self._bodies = bodies
         self._words = words
+        self.asked = 0
 
     async def fetch(self, request: Request, _: object) -> bytes:
         if request.url not in self._bodies:
             raise SessionError(f"{request.url}: HTTP 500: {self._words}")
+        self.asked += 1
         return self._bodies[request.url]
 
 

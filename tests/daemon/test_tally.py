@@ -6,6 +6,7 @@ import pytest
 
 from aggregator.bus.bus import Batch
 from aggregator.daemon.tally import EVENTS, LAG_S, MOST_REMEMBERED, Lags, StreamTally, Yield, kind_of_end
+from aggregator.daemon.words import ToldLags
 from aggregator.ingest.status import ConnectionStatus, PollStatus, ShardStatus
 from aggregator.records import SECOND_NS, Gap, Health, Record, Summary, Trade
 from aggregator.session.status import SessionStatus
@@ -137,6 +138,13 @@ def test_a_lag_is_that_of_a_record_that_says_when_it_was_sent() -> None:
         [Trade(**live), Trade(**live | {"source": "backfill"}, ts_event=1), Trade(**live, ts_event=SECOND_NS)]
     )
     assert {key: lags.sum_s for key, lags in tally.lags.items()} == {("a", "trades"): 2.0}
+
+
+def test_what_several_processes_have_counted_of_one_exchange_adds_up_and_takes_the_place_of_what_they_told() -> None:
+    tally, counts = StreamTally(), [1, *[0] * len(LAG_S)]
+    for _ in range(2):
+        tally.told_lags([ToldLags("a", "trades", counts, 0.5), ToldLags("a", "trades", counts, 1.5)])
+    assert (tally.lags["a", "trades"].counts[0], tally.lags["a", "trades"].sum_s) == (2, 2.0)
 
 
 def test_a_batch_without_anything_of_interest_is_not_looked_at() -> None:

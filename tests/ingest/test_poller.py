@@ -68,7 +68,8 @@ class Scene:
         self.records: list[Record] = []
         bus = Bus("test")
         bus.attach(lambda batch: self.records.extend(batch.records))
-        self.poller = Poller(toy(), poll, network=Network(dial=nobody, fetch=nobody, now=now), rest=rest, bus=bus)
+        network = Network(dial=nobody, fetch=nobody, now=now)
+        self.poller = Poller(toy(), poll, "toy", network=network, rest=rest, bus=bus)
 
     def want(self, names: str) -> None:
         self.poller.want(tickers(names), {name: INSTRUMENTS[name] for name in names}, {})

@@ -189,6 +189,33 @@ def test_a_kill_in_the_midst_of_a_read_leaves_numbers_that_prove_nothing(tmp_pat
     assert [r.repair for r in out if isinstance(r, Gap)] == ["none"]
 
 
+def test_the_marks_of_parts_are_those_of_the_exchange_and_the_newest_of_a_topic_counts(tmp_path: Path) -> None:
+    """Each part was another process's; an end in between has left a topic in two files."""
+    for part, rows, ts in (
+        ("toy-0of2", [row("A", is_followed=True), row("C", TopicCheckpoint(last=5))], 10 * SECOND),
+        ("toy-1of2", [row("B", is_followed=True)], 11 * SECOND),
+        ("toy", [row("A", is_followed=True), row("D", is_followed=True)], 9 * SECOND),
+        ("toys-0of2", [row("E", is_followed=True)], 11 * SECOND),
+    ):
+        Marks(tmp_path, f"run+{part}").save(part, [checkpoint_file.piece_of(rows)], ts)
+    found = Marks(tmp_path, "next").take("toy")
+    assert {(gap.exchange, gap.raw_symbol, gap.ts_from) for gap in found.gaps} == {
+        ("toy", "A", 10 * SECOND), ("toy", "B", 11 * SECOND), ("toy", "D", 9 * SECOND),
+    }  # fmt: skip
+    assert len(found.gaps) == 3
+    assert ("trades", "C") in found.topics["main"]
+    assert deaths_in({"toy": found}) == {("run", "toy"): 11 * SECOND}
+    assert {path.name for path in tmp_path.glob("*.json")} == {"toy.json", "toys-0of2.json"}
+    # a start that is killed now tells nothing twice, and neither does one that is killed while it divides it again
+    third = Marks(tmp_path, "third")
+    again = third.take("toy")
+    assert again.gaps == []
+    assert {key[1] for key in again.topics["main"]} == set("ABCD")
+    third.leave_to_workers("toy", {"toy-0of3": again.topics})
+    assert {path.name for path in tmp_path.glob("*.json")} == {"toy-0of3.json", "toys-0of2.json"}
+    assert Marks(tmp_path, "fourth").take("toy-0of3", "toy").topics == again.topics
+
+
 async def test_an_end_that_is_told_has_no_gap_told_again(tmp_path: Path) -> None:
     checkpoint_file.save(checkpoint_file.pieces_of([row("A", TopicCheckpoint(last=9))]), tmp_path / "toy.json", 1)
     marks = Marks(tmp_path, "next")

@@ -2,7 +2,8 @@
 
 `python -m tests.support.killed_workers --kills 50 --rate 5000` says of what the daemon wrote to its standard output:
 holes in the exchanges' own numbers that no gap tells, numbers that came twice, gaps of exchanges whose worker lived,
-and how long it took until a gap was closed.
+and how long it took until a gap was closed. With `--divided` all of it is one exchange, and each worker has a bucket of
+its symbols.
 """
 
 import argparse
@@ -10,19 +11,23 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from aggregator.cluster.buckets import part_of
 from tests.daemon.test_killed import NUMBERED, trades, untold
 from tests.support.cases import say
 from tests.support.killed_daemons import Lives, main, simulated
 
 Row = dict[str, Any]
 IDS = "binance,coinbaseexchange,kraken,okx"
+BUCKET = re.compile(r"(.+)-([0-9]+)of([0-9]+)")
 CONFIG = """\
 state = "{home}/state"
 workers = {workers}
@@ -49,14 +54,36 @@ async def ask(path: Path, **request: object) -> Row:
 
 
 async def settled(control: Path) -> list[Row]:
-    """Wait until every worker is there, and every exchange has something fresh; the workers."""
+    """Wait until every worker with an exchange is there, and every exchange has something fresh; these workers."""
     async with asyncio.timeout(60):
         while True:
             status = (await ask(control, op="status"))["status"]
             fresh = [any(each["topics"].get(word) for word in ("live", "quiet")) for each in status["exchanges"]]
-            if fresh and all(fresh) and all(each["pid"] for each in status["workers"]):
-                return list(status["workers"])
+            workers = [each for each in status["workers"] if each["exchanges"]]
+            if fresh and all(fresh) and all(each["pid"] for each in workers):
+                return workers
             await asyncio.sleep(0.1)
+
+
+def has(names: Iterable[str], gap: Row) -> bool:
+    """Whether a topic is one of a worker that has these exchanges, or buckets of some."""
+    for name in names:
+        found = BUCKET.fullmatch(name)
+        if found is None:
+            if name == gap["exchange"]:
+                return True
+            continue
+        part = part_of(int(found[3]), [int(found[2])])
+        if found[1] == gap["exchange"] and (part is None or part.has(gap["raw_symbol"])):
+            return True
+    return False
+
+
+def divided(arguments: argparse.Namespace, exchanges: str) -> str:
+    """The exchanges as a configuration names them, divided where that is asked for."""
+    if arguments.divided is None:
+        return exchanges
+    return exchanges.replace("symbols =", f"buckets = {arguments.buckets or arguments.workers}\nsymbols =")
 
 
 def judge(rows: list[Row], kills: list[tuple[int, list[str]]], end: int) -> int:
@@ -78,10 +105,10 @@ def judge(rows: list[Row], kills: list[tuple[int, list[str]]], end: int) -> int:
         elif row["gap_id"] in opened:
             gap = opened.pop(row["gap_id"])
             took.append((row["ts_recv"] - gap["ts_from"]) / 1e9)
-            if not any(gap["exchange"] in ids and abs(ts - gap["ts_from"]) < SLACK_NS for ts, ids in kills):
-                strange.append(f"restart of {gap['exchange']}, whose worker lived")
+            if not any(has(names, gap) and abs(ts - gap["ts_from"]) < SLACK_NS for ts, names in kills):
+                strange.append(f"restart of {gap['exchange']} {gap['raw_symbol']}, whose worker lived")
             if took[-1] > CLOSED_S:
-                again = [ts for ts, ids in kills if gap["exchange"] in ids and gap["ts_from"] + SLACK_NS < ts]
+                again = [ts for ts, names in kills if has(names, gap) and gap["ts_from"] + SLACK_NS < ts]
                 if not again or (row["ts_recv"] - again[0]) / 1e9 > CLOSED_S:
                     late.append(f"{gap['exchange']} {gap['channel']} {gap['raw_symbol']}: {took[-1]:.1f} s")
     took.sort()
@@ -97,8 +124,9 @@ def judge(rows: list[Row], kills: list[tuple[int, list[str]]], end: int) -> int:
 async def run(arguments: argparse.Namespace, home: Path) -> int:
     chance = random.Random(arguments.seed)
     kills: list[tuple[int, list[str]]] = []
-    with simulated(home, arguments.rate, IDS) as (_, exchanges):
-        lives = Lives(home, CONFIG.format(home=home, exchanges=exchanges, workers=arguments.workers))
+    with simulated(home, arguments.rate, arguments.divided or IDS) as (_, exchanges):
+        found = divided(arguments, exchanges)
+        lives = Lives(home, CONFIG.format(home=home, exchanges=found, workers=arguments.workers))
         control = home / "state/control.sock"
         try:
             lives.start()
@@ -125,8 +153,15 @@ async def run(arguments: argparse.Namespace, home: Path) -> int:
     return judge(rows, kills, end)
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options with which one exchange is divided."""
+    parser.add_argument("--divided", help="one exchange that all workers have together, instead of several")
+    parser.add_argument("--buckets", type=int, help="into so many; by default as many as there are workers")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
+    add_options(parser)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--longest", type=float, default=4.0, help="seconds between a worker that is well and its end")
     main(parser, run, workers=2)

@@ -2,7 +2,8 @@
 
 `python -m tests.support.moved_workers --moves 50 --rate 5000` says of what the daemon wrote to its standard output:
 holes in the exchanges' own numbers, numbers that came twice, changes of books that follow no other, and gaps, of which
-there must be none; and how long a move took.
+there must be none; and how long a move took. With `--divided` all of it is one exchange, of which a bucket moves each
+time; more `--workers` than `--buckets` leave room for that.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from typing import Any
 from tests.daemon.test_killed import NUMBERED, trades, untold
 from tests.support.cases import say
 from tests.support.killed_daemons import Lives, main, simulated
-from tests.support.killed_workers import CONFIG, IDS, ask, settled
+from tests.support.killed_workers import CONFIG, IDS, add_options, ask, divided, settled
 
 Row = dict[str, Any]
 SETTLED_S = 3.0  # after the last move
@@ -61,18 +62,19 @@ async def run(arguments: argparse.Namespace, home: Path) -> int:
     chance = random.Random(arguments.seed)
     took: list[float] = []
     refused: list[str] = []
-    with simulated(home, arguments.rate, IDS) as (_, exchanges):
-        lives = Lives(home, CONFIG.format(home=home, exchanges=exchanges, workers=arguments.workers))
+    with simulated(home, arguments.rate, arguments.divided or IDS) as (_, exchanges):
+        found = divided(arguments, exchanges)
+        lives = Lives(home, CONFIG.format(home=home, exchanges=found, workers=arguments.workers))
         control = home / "state/control.sock"
         try:
             lives.start()
             await lives.begun()
-            await settled(control)
+            names = [name for each in await settled(control) for name in each["exchanges"]]
             start = time.monotonic()
             for _ in range(arguments.moves):
                 await asyncio.sleep(chance.uniform(0, arguments.longest))
                 begun = time.monotonic()
-                answer = await ask(control, op="move", exchange=chance.choice(IDS.split(",")))
+                answer = await ask(control, op="move", exchange=chance.choice(names))
                 if answer["ok"]:
                     took.append(time.monotonic() - begun)
                 else:
@@ -92,6 +94,7 @@ async def run(arguments: argparse.Namespace, home: Path) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
+    add_options(parser)
     parser.add_argument("--moves", type=int, default=50)
     parser.add_argument("--longest", type=float, default=2.0, help="seconds between two moves")
     main(parser, run, workers=2)

@@ -101,6 +101,7 @@ class ContractWire(Struct):
 
 
 class Other(Struct):
+    e: str = ""
     channel: str = ""
     id: int | str | None = None
     result: bool | str | None = None
@@ -131,10 +132,12 @@ def read_listed(row: Raw) -> Instrument:
 
 
 def parse_other(parse: Parse) -> Parse:
-    """A reader of the answers to requests and pings, and of refusals, which name no topic; the rest is `parse`'s."""
+    """A reader of answers, of refusals without a topic, and of data spaced in another way; the rest is `parse`'s."""
 
     def read(frame: bytes) -> Iterable[Event]:
         said = decode_other(frame)
+        if (own := READERS.get(said.e)) is not None:
+            return own(frame)
         if said.channel:
             return parse(frame)
         if said.code is not None:

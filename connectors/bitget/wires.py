@@ -28,10 +28,13 @@ from aggregator.records import (
 )
 from aggregator.wire import Text, end_of, lower_unit, ms, nonzero, optional
 
+SECONDS = {"60s": "1m", "300s": "5m", "900s": "15m", "1800s": "30m", "3600s": "1h", "14400s": "4h", "43200s": "12h"}
+SECONDS |= {"86400s": "1d", "604800s": "1w"}
+
 
 def interval_of(name: str) -> str:
-    """An interval as we spell it: `1H`, `1Dutc` and so on are the exchange's spelling."""
-    return lower_unit(name.removesuffix("utc"))
+    """An interval as we spell it: `1H`, `1Dutc` and so on are the exchange's spelling, and `60s` was."""
+    return SECONDS.get(name) or lower_unit(name.removesuffix("utc"))
 
 
 class TradeWire(Struct, gc=False):

@@ -25,7 +25,7 @@ from aggregator.records import (
 from aggregator.sequence import Rule
 
 
-class Subscription(Struct, frozen=True):
+class Subscription(Struct, frozen=True, gc=False):
     """One topic that is wanted of an exchange.
 
     interval: of candles (`1m`); for other channels it means nothing.

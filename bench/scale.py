@@ -275,7 +275,8 @@ async def quiet(count: int, holds: Holds, *, has_prices: bool) -> list[Row]:
 async def loaded(holds: Holds) -> list[Row]:
     """What holds a loop that has 40,000 topics in it."""
     running = Running(LOADED, has_prices=True)
-    sweeping = asyncio.create_task(Collector().sweep())
+    collector = Collector()
+    sweeping = asyncio.create_task(collector.sweep())
     task = await running.follow()
     await asyncio.sleep(60)
     half = running.instruments[::2]
@@ -287,6 +288,8 @@ async def loaded(holds: Holds) -> list[Row]:
     rows.append(("collection while reloading", holds.collection()))
     await asyncio.sleep(60)
     rows.append(("sweeps of the collector in the minute after it", holds.collection()))
+    collector.look_at_all()
+    rows.append(("the collector's look at all that lives", holds.collection()))
     task.cancel()
     sweeping.cancel()
     return [(f"longest hold, {LOADED:,} topics: {what}", "ms", took) for what, took in rows]

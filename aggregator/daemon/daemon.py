@@ -53,7 +53,7 @@ HANG_UP_S = 0.5  # and less by what exchanges take longer than this to end
 SETTLE_S = 30.0  # the service manager waits so much longer than a start may take
 ECHO_S = 0.3  # a second signal within this time is the first: `timeout` and others signal a process, then its group
 SWITCH_S = 0.0005  # another thread may hold the interpreter so long while frames wait (5 ms unless told)
-GC_THRESHOLD = (10_000, 10**6, 10**6)  # a look at the young takes 1 to 2 ms; the old are left to `Collector`
+GC_THRESHOLD = (5_000, 10**6, 10**6)  # a look at the young takes 0.5 to 1 ms; the old are left to `Collector`
 
 T = TypeVar("T")
 

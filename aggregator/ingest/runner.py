@@ -128,7 +128,7 @@ class ExchangeRunner:
         self._numbers = count(1)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[Shard | Poller, asyncio.Task[None]] = {}
-        self._carriers: dict[Key, dict[Shard | Poller, None]] = {}  # candles may be on several, by interval
+        self._carriers: dict[Key, tuple[Shard | Poller, ...]] = {}  # candles may be on several, by interval
         bus.views.add(exchange.id, self)
 
     # --- what is wanted -----------------------------------------------------------------------------------------------
@@ -301,8 +301,11 @@ class ExchangeRunner:
     def _note_carriers(self, keeper: Shard | Poller, topics: Mapping[Subscription, Instrument]) -> None:
         """Remember who carries these topics, and tell that they are wanted."""
         new = [s for s in topics if (s.channel, s.raw_symbol) not in self._carriers]
+        alone = (keeper,)  # one for all of them: the collector looks at each tuple
         for s in topics:
-            self._carriers.setdefault((s.channel, s.raw_symbol), {})[keeper] = None
+            carriers = self._carriers.setdefault((s.channel, s.raw_symbol), alone)
+            if keeper not in carriers:
+                self._carriers[s.channel, s.raw_symbol] = (*carriers, keeper)
         self._bus.views.tell([Wanted(s.channel, self.exchange.id, s.raw_symbol, topics[s].symbol) for s in new])
 
     def _note_release(self, shard: Shard, leaving: Sequence[Subscription]) -> None:
@@ -312,9 +315,10 @@ class ExchangeRunner:
                 self._forget_carrier(shard, (s.channel, s.raw_symbol))
 
     def _forget_carrier(self, keeper: Shard | Poller, key: Key) -> None:
-        carriers = self._carriers.get(key, {})
-        carriers.pop(keeper, None)
-        if not carriers:
+        left = tuple(carrier for carrier in self._carriers.get(key, ()) if carrier is not keeper)
+        if left:
+            self._carriers[key] = left
+        else:
             self._carriers.pop(key, None)
 
     def _start(self, keeper: Shard | Poller) -> None:

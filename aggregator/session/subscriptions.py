@@ -51,7 +51,7 @@ class Subscriptions:
         self._memory = Memory() if memory is None else memory
         self.reconnect_reason: str | None = None  # why a new connection is wanted
         self._next_id = 1
-        self._wanted: dict[Key, list[Subscription]] = {}
+        self._wanted: dict[Key, tuple[Subscription, ...]] = {}
         self._by_name: dict[Hashable, dict[Subscription, None]] = {}  # those that are wanted, by the exchange's names
         self._queue = RequestQueue()
         self._open: dict[int, Asked] = {}  # requests that are neither confirmed nor refused
@@ -123,9 +123,9 @@ class Subscriptions:
         """
         coming = {s for s in subscriptions if self._comes_with_another(s)} if self._wanted else set()
         for s in subscriptions:
-            found = self._wanted.setdefault(_key(s), [])
+            found = self._wanted.get(_key(s), ())
             if s not in found:
-                found.append(s)
+                self._wanted[_key(s)] = (*found, s)
                 if self._stream.topic is not None:
                     self._by_name.setdefault(self._stream.topic(s), {})[s] = None
             if s in self._abandoned:
@@ -171,13 +171,13 @@ class Subscriptions:
         asked_again = self._refused.keys() & self._waiting.keys()  # and may be granted this time
         for s in subscriptions:
             key = _key(s)
-            found = self._wanted.get(key, [])
-            if s in found:
-                found.remove(s)
+            found = self._wanted.pop(key, ())
+            left = tuple(other for other in found if other != s)
+            if left:
+                self._wanted[key] = left
+            if len(left) < len(found):
                 leaving.append(s)
                 self._forget_name(s)
-            if not found:
-                self._wanted.pop(key, None)
             self._waiting.pop(s, None)
         gone = set(leaving)
         queued = set(filter(self._queue.asks_first, gone)) - self._kept

@@ -18,6 +18,7 @@ from aggregator.exchange import (
     Exchange,
     Limits,
     Listing,
+    Parse,
     Poll,
     Refused,
     Request,
@@ -41,12 +42,13 @@ from aggregator.records import (
 )
 from aggregator.refusals import coded
 from aggregator.sequence import NEXT, STALE, Rule, Verdict, ordered
-from aggregator.wire import Text, bbo, candle, encode, from_iso, nonzero, optional, step, symbols_by, text
+from aggregator.wire import Text, bbo, candle, encode, from_iso, nonzero, optional, step, summed, symbols_by, text
 
 API = "https://api.btcmarkets.net/v3/markets"
 CHANNELS: dict[Channel, str] = {"trades": "trade", "book": "orderbookUpdate", "bbo": "tick", "ticker": "tick"}
 SIDES: dict[str, Side] = {"Bid": "buy", "Ask": "sell"}
 CHECKED = 10  # levels a side
+ORDERS = 50  # the best of a side, in the channel that others ask for
 STATES: dict[str, MarketState] = {
     "Online": "trading",
     "Offline": "halt",
@@ -136,6 +138,23 @@ class ErrorWire(Struct, tag_field="messageType", tag="error"):
 class WholeOrdersWire(Struct, tag_field="messageType", tag="orderbook"):
     """The best fifty orders of a side each time, a channel that others ask for: ours has all, and what changes."""
 
+    marketId: str
+    timestamp: str
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+    snapshotId: int | None = None
+
+    def event(self) -> Event:
+        return BookSnapshot(
+            raw_symbol=self.marketId,
+            bids=summed(self.bids),
+            asks=summed(self.asks),
+            depth=ORDERS,
+            reason="periodic",
+            sequence=self.snapshotId,
+            ts_event=from_iso(self.timestamp),
+        )
+
 
 class HeartbeatWire(Struct, tag_field="messageType", tag="heartbeat"):
     """Each five seconds, with everything that is subscribed to."""
@@ -144,11 +163,21 @@ class HeartbeatWire(Struct, tag_field="messageType", tag="heartbeat"):
 decode = Decoder(TradeWire | BookWire | TickWire | ErrorWire | WholeOrdersWire | HeartbeatWire).decode
 
 
-def parse(frame: bytes) -> Iterable[Event]:
-    message = decode(frame)
-    if isinstance(message, HeartbeatWire | WholeOrdersWire):
-        return ()
-    return message.events() if isinstance(message, TickWire) else (message.event(),)
+def parser() -> Parse:
+    """The reader of one connection's frames: where a book is followed, its best orders are told by it already."""
+    followed: set[str] = set()
+
+    def parse(frame: bytes) -> Iterable[Event]:
+        message = decode(frame)
+        if isinstance(message, HeartbeatWire):
+            return ()
+        if isinstance(message, BookWire):
+            followed.add(message.marketId)
+        if isinstance(message, WholeOrdersWire) and message.marketId in followed:
+            return ()
+        return message.events() if isinstance(message, TickWire) else (message.event(),)
+
+    return parse
 
 
 def asking(operation: str, *more: str) -> Subscribe:
@@ -267,7 +296,7 @@ EXCHANGE = Exchange(
             topic=lambda s: (CHANNELS[s.channel], s.raw_symbol),
             subscribe=asking("addSubscription", "heartbeat"),
             unsubscribe=asking("removeSubscription"),
-            parse=parse,
+            parser=parser,
             snapshot=Snapshot(ask=ask_book, in_band=True),
             sequence={"book": STAMPED, "trades": ordered},
             checksum=checksum,

@@ -21,7 +21,7 @@ from aggregator.wire.numbers import (
     text,
     unscaled,
 )
-from aggregator.wire.prices import best, crc_in_turns, levels
+from aggregator.wire.prices import best, crc_in_turns, levels, summed
 from aggregator.wire.rows import at
 from aggregator.wire.times import end_of, from_iso, interval_s, latest, lower_unit, ms, seconds, upper_unit, us
 from aggregator.wire.topics import channels_by_word, symbols_by
@@ -59,6 +59,7 @@ __all__ = (
     "sides",
     "signed",
     "step",
+    "summed",
     "symbols_by",
     "text",
     "undeflate",

@@ -1,7 +1,8 @@
 """Levels of a book, the best prices, and the checksum of levels."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from itertools import chain, zip_longest
 
 from aggregator.wire.numbers import Text, nonzero, optional, text
@@ -16,6 +17,14 @@ def levels(rows: list[list[Text]]) -> list[tuple[str, str]]:
         )
         for row in rows
     ]
+
+
+def summed(orders: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The levels of orders `(price, size)`, in the order in which their prices come first."""
+    found: dict[str, list[str]] = {}
+    for price, size in orders:
+        found.setdefault(price, []).append(size)
+    return [(price, sizes[0] if len(sizes) == 1 else f"{sum(map(Decimal, sizes)):f}") for price, sizes in found.items()]
 
 
 def crc_in_turns(bids: Sequence[str], asks: Sequence[str]) -> int:

@@ -1,19 +1,21 @@
 """Frames: changed orders, trades, and answers to requests."""
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Literal
 
 from msgspec import Struct, ValidationError
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Refused
-from aggregator.records import Channel, Orders, OrdersDelta, Side, Trade
-from aggregator.wire import Text, channels_by_word, ms, optional, text
+from aggregator.exchange import Accepted, Event, Parse, Refused
+from aggregator.records import BookSnapshot, Channel, Orders, OrdersDelta, Side, Trade
+from aggregator.wire import Text, channels_by_word, ms, optional, summed, text
 
 CHANNELS: dict[Channel, str] = {"trades": "trades", "book": "diff-orders", "orders": "diff-orders"}
 OURS = channels_by_word(CHANNELS)
 SIDES: tuple[Side, Side] = ("buy", "sell")
+BEST = 20  # orders a side, in the channel that others ask for
 
 
 class Said(Struct):
@@ -114,11 +116,35 @@ class Trades(Said, tag_field="type", tag="trades"):
         return [row.record(self.book, self.ts_sent) for row in sorted(self.payload, key=number_of)]
 
 
+class BestRow(Struct, gc=False):
+    r: Text  # the price
+    a: Text
+
+
+class BestOrders(Struct, gc=False):
+    bids: list[BestRow] = []
+    asks: list[BestRow] = []
+
+
 class Best(Said, tag_field="type", tag="orders"):
-    """The twenty best orders a side, which are not asked for."""
+    """The twenty best orders a side, in no order, which are not asked for."""
+
+    payload: BestOrders | None = None
 
     def events(self) -> Iterable[Event]:
-        return self.answers("orders")
+        if self.action or self.error or self.payload is None:
+            return self.answers("orders")
+        bids, asks = (
+            summed((text(row.r), text(row.a)) for row in sorted(rows, key=price_of))
+            for rows in (self.payload.bids, self.payload.asks)
+        )
+        book = BookSnapshot(raw_symbol=self.book, bids=bids[::-1], asks=asks, depth=BEST, ts_sent=self.ts_sent)
+        book.reason = "periodic"
+        return (book,)
+
+
+def price_of(row: BestRow) -> Decimal:
+    return Decimal(text(row.r))
 
 
 class Alive(Said, tag_field="type", tag="ka"):
@@ -130,12 +156,20 @@ decode = Decoder(Changes | Trades | Best | Alive).decode
 decode_other = Decoder(Said).decode
 
 
-def parse(frame: bytes) -> Iterable[Event]:
-    try:
-        events: Iterable[Event] = decode(frame).events()
-    except ValidationError:
-        said = decode_other(frame)
-        if not said.error:
-            raise
-        return said.answers("")  # it refuses a request of no known type, or what is no request
-    return events
+def parser() -> Parse:
+    """The reader of one connection's frames: where a book is followed, its best orders are told by it already."""
+    followed: set[str] = set()
+
+    def parse(frame: bytes) -> Iterable[Event]:
+        try:
+            message = decode(frame)
+        except ValidationError:
+            said = decode_other(frame)
+            if not said.error:
+                raise
+            return said.answers("")  # it refuses a request of no known type, or what is no request
+        if isinstance(message, Changes):
+            followed.add(message.book)
+        return () if isinstance(message, Best) and message.book in followed else message.events()
+
+    return parse

@@ -83,8 +83,8 @@ class LevelWire(Struct, gc=False):
 
 
 class BookWire(Struct, gc=False):
-    bids: list[LevelWire] = []
-    asks: list[LevelWire] = []
+    bids: list[LevelWire] | None = None  # a side without a level may be null, as in its answers by REST
+    asks: list[LevelWire] | None = None
     nonce: int | None = None
     begin_nonce: int | None = None  # the number before; without it nothing can be judged
 
@@ -105,8 +105,8 @@ class BookWire(Struct, gc=False):
         return BookSnapshot(raw_symbol=name, bids=bids, asks=asks, sequence=self.nonce, ts_event=at, ts_sent=sent)
 
 
-def levels(rows: list[LevelWire]) -> Levels:
-    return [(text(row.price), text(row.size)) for row in rows]
+def levels(rows: list[LevelWire] | None) -> Levels:
+    return [(text(row.price), text(row.size)) for row in rows or ()]
 
 
 class SideWire(Struct, gc=False):

@@ -20,6 +20,7 @@ from aggregator.exchange import Subscription
 from aggregator.records import Bbo, Trade
 from aggregator.wire import inflating, numbers
 from aggregator.wire.frames import MOST_ROWS
+from aggregator.wire.prices import summed
 
 
 def short(value: object) -> str | None:
@@ -789,3 +790,12 @@ def test_a_candle_has_its_prices_in_order_and_ends_with_its_interval() -> None:
     assert (made.base_volume, made.quote_volume, made.trades) == ("0", None, 2)
     with pytest.raises(BadFrame):
         wire.candle("BTC-AUD", "1m", start, ("9", "10", "8", None))
+
+
+def test_orders_of_one_price_are_one_level() -> None:
+    assert summed([("2", "0.10"), ("1", "0.2"), ("1", "1E-8"), ("1.0", "3")]) == [
+        ("2", "0.10"),
+        ("1", "0.20000001"),
+        ("1.0", "3"),
+    ]
+    assert summed([]) == []

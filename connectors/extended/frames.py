@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Ignored, Parse, Refused, Subscription
+from aggregator.exchange import Accepted, Event, Parse, Refused, Subscription
 from aggregator.records import MS_NS, BookDelta, BookSnapshot, Channel, IndexPrice, MarkPrice
 from aggregator.refusals import meaning_of
 from aggregator.sequence import Count
@@ -63,9 +63,6 @@ def topic(s: Subscription) -> str:
     return f"{name}.{INTERVALS.get(s.interval, s.interval)}" if s.channel == "candles" else name
 
 
-MARKS = {b'"tT"': "trades", b'"f"': "funding-rates", b'"o"': "candles"}  # a field that no other kind of data has
-
-
 def scope_of(said: Frame) -> str:
     """The kind of data; where no subscription is named, its type or its shape tells."""
     if said.subscription:
@@ -75,7 +72,7 @@ def scope_of(said: Frame) -> str:
         return "orderbooks"
     if said.type in PRICES:
         return "prices"
-    return next((scope for mark, scope in MARKS.items() if mark in data), "")
+    return "trades" if b'"tT"' in data else "funding-rates" if b'"f"' in data else ""
 
 
 class State(Struct):
@@ -136,8 +133,6 @@ def read_price(said: Frame, sent: int, _: State) -> Iterable[Event]:
 
 def read_bars(said: Frame, sent: int, _: State) -> Iterable[Event]:
     """Candles of trades; those of mark and index prices are passed over."""
-    if not said.subscription:
-        return (Ignored("candles that nothing but the address of their socket names"),)
     __, kind, rest = said.subscription.split(".", 2)
     raw_symbol, __, interval = rest.rpartition(".")
     return [bar.record(raw_symbol, interval, sent) for bar in decode_bars(said.data)] if kind == "last" else ()

@@ -36,6 +36,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     revision: its number
     took: those that go by it
     refused: those that cannot, and why
+    waiting: those that gather an exchange by the one before, until it is their turn to begin it anew
     silent: those that have said neither
     restored: the number of the revision by which it was taken back; 0: it was not
     """
@@ -43,6 +44,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     revision: int
     took: list[str]
     refused: dict[str, str]
+    waiting: list[str]
     silent: list[str]
     restored: int = 0
 
@@ -172,7 +174,7 @@ async def _heard(store: ClusterStore, number: int, wait: float) -> Outcome:
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
-                while outcome.silent and not outcome.refused:
+                while (outcome.silent or outcome.waiting) and not outcome.refused:
                     if following.done():
                         following.result()
                     await asyncio.sleep(LOOK_S)
@@ -186,12 +188,14 @@ async def _heard(store: ClusterStore, number: int, wait: float) -> Outcome:
 def _outcome(view: ClusterView, number: int) -> Outcome:
     alive = {name: report for name, report in view.members.items() if view.is_alive(name)}
     refused = {name: report.refusal for name, report in alive.items() if report.refused == number}
-    took = [name for name, report in alive.items() if report.revision == number]
+    going = {name: any(share.is_old for share in r.shares) for name, r in alive.items() if r.revision == number}
+    took = [name for name, is_waiting in going.items() if not is_waiting and name not in refused]
     return Outcome(
         revision=number,
         took=took,
         refused=refused,
-        silent=[name for name in alive if name not in took and name not in refused],
+        waiting=[name for name, is_waiting in going.items() if is_waiting and name not in refused],
+        silent=[name for name in alive if name not in going and name not in refused],
     )
 
 
@@ -210,13 +214,16 @@ def _say(outcome: Outcome, newest: SharedConfig, wait: float) -> None:
     if outcome.silent:
         names = ", ".join(outcome.silent)
         raise fail(f"{names} said nothing of it within {wait:.0f} s; `aggregator cluster status` shows who goes by it")
+    for name in outcome.waiting:
+        click.echo(printable(f"{name} goes by it, and has yet to begin anew what it gathers: it waits for its turn"))
 
 
 def _by(outcome: Outcome) -> str:
-    if not outcome.took and not outcome.silent:
+    going = outcome.took + outcome.waiting
+    if not going and not outcome.silent:
         return "no member runs; each takes it when it begins"
-    count = len(outcome.took)
-    return f"{counted(count, 'member')} of {count + len(outcome.silent)}: {', '.join(outcome.took)}"
+    count = len(going)
+    return f"{counted(count, 'member')} of {count + len(outcome.silent)}: {', '.join(sorted(going))}"
 
 
 @click.command(name="history")

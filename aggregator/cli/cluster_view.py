@@ -110,9 +110,11 @@ class ClusterView(Struct, frozen=True, kw_only=True):
         return "draining" if name in self.draining or self.members[name].member.is_draining else "alive"
 
     def revision(self, name: str) -> str:
-        """The revision by which a member goes, and a newer one by which it cannot."""
+        """The revision by which a member goes, what has yet to begin anew for it, and a newer one that it refuses."""
         report = self.members[name]
         known = str(report.revision) if report.revision else "its own file"
+        if old := " ".join(share.shard for share in report.shares if share.is_old):
+            known = f"{known}, not yet {old}"
         return f"{known}, refuses {report.refused}" if report.refused else known
 
 

@@ -5,8 +5,9 @@ Its owner renews it. Everyone else counts by a clock of their own since the last
 clocks are ever compared. The owner counts from before it asked, and gives up earlier than anyone may take over.
 
 That makes two owners at once unlikely, and not impossible: a process can be stopped between its look at the clock and
-what it does next. So each ownership has a fencing number that is greater than all before it, the revision with which it
-began; and the stream itself refuses whoever is not the newest (`share.py`).
+what it does next. So each ownership has a fencing number that is greater than all before it: the revision with which it
+began, or where the servers have lost revisions the number behind the newest that is known. And the stream itself
+refuses whoever is not the newest (`share.py`).
 """
 
 from collections.abc import Collection, Sequence
@@ -116,6 +117,12 @@ class LeaseKeeper:
         """No answer comes: the write may stand, or come to stand later. What is seen tells."""
         self._is_waiting = False
 
+    def forget(self, now: float) -> None:
+        """Know nothing any more: the servers have lost what they had, and count anew."""
+        self._lose()
+        self.revision, self.lease, self._seen = 0, None, now
+        self._tried, self._is_waiting = None, False
+
     def _lose(self) -> None:
         self.fence, self._until, self._is_leaving = 0, 0.0, False
 
@@ -136,12 +143,15 @@ class LeaseKeeper:
 
     # --- what it does
 
-    def step(self, now: float, line: Sequence[str], ready: Collection[str], since: int = 0) -> LeaseWrite | None:
+    def step(
+        self, now: float, line: Sequence[str], ready: Collection[str], since: int = 0, newest: int = 0
+    ) -> LeaseWrite | None:
         """Give the write that is to be tried now, if any; its answer is to be told before another one is given.
 
         line: the members that may own the shard, the first in line first
         ready: those of them that could go on at once
         since: the wall clock, ns
+        newest: the greatest fencing number in the stream
         """
         if self._is_waiting:
             if self._tried is not None and now - self._tried[1] > self._timing.answer:
@@ -149,7 +159,7 @@ class LeaseKeeper:
             return None
         lease = self.lease
         if self.fence:
-            return self._as_owner(now, line, ready)
+            return self._as_owner(now, line, ready, newest)
         if lease is not None and lease.owner == self._name:  # a former life of this member: it cannot go on
             return self._try(Lease(beat=self._next_beat(), heir=_first(line, ready, self._name)), now)
         if self._name not in line:
@@ -157,7 +167,8 @@ class LeaseKeeper:
         free = now - self._seen if lease is None or not lease.owner else now - self._seen - self._timing.ttl
         if free < self._patience(lease, line, ready):
             return None
-        return self._try(Lease(owner=self._name, life=self._life, since=since, beat=self._next_beat()), now)
+        newest = max(newest, 0 if lease is None else lease.fence)
+        return self._try(self._owned(newest + 1 if newest > self.revision else 0, since), now)
 
     def _patience(self, lease: Lease | None, line: Sequence[str], ready: Collection[str]) -> float:
         """How long a shard has to be free before this member takes it."""
@@ -175,7 +186,7 @@ class LeaseKeeper:
             patience += timing.settle
         return patience
 
-    def _as_owner(self, now: float, line: Sequence[str], ready: Collection[str]) -> LeaseWrite | None:
+    def _as_owner(self, now: float, line: Sequence[str], ready: Collection[str], newest: int) -> LeaseWrite | None:
         lease = self.lease
         if lease is None:
             return None
@@ -186,12 +197,14 @@ class LeaseKeeper:
         if is_settled and better and (self._name not in line or line.index(better) < line.index(self._name)):
             self._is_leaving = True
             return None
+        if newest > self.fence:  # the servers have lost the lease of a later ownership, and still know this one
+            return self._try(self._owned(newest + 1, lease.since), now)
         if now >= self._renewed + self._timing.ttl / RENEWALS:
-            fresh = Lease(
-                owner=self._name, life=self._life, fence=self.fence, since=lease.since, beat=self._next_beat()
-            )
-            return self._try(fresh, now)
+            return self._try(self._owned(self.fence, lease.since), now)
         return None
+
+    def _owned(self, fence: int, since: int) -> Lease:
+        return Lease(owner=self._name, life=self._life, fence=fence, since=since, beat=self._next_beat())
 
     def release(self, now: float, line: Sequence[str], ready: Collection[str]) -> LeaseWrite | None:
         """Give the write that gives the shard up, once nothing that was published is without an answer."""

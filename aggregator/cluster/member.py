@@ -40,14 +40,15 @@ from aggregator.cluster.store import (
     open_store,
     read_lease,
 )
-from aggregator.cluster.writer import ShardWriter
+from aggregator.cluster.turns import AGREED_S, LONGEST_S, is_turn
+from aggregator.cluster.writer import MOST_FRAME_BYTES, ShardWriter
 from aggregator.errors import UNREADABLE, AggregatorError, in_short
 from aggregator.records import BookSnapshot, Channel, Record, decode_record
 from aggregator.sinks.brokers.nats_client import said
 from aggregator.sources.source import LinkBroken
 
 TICK_S = 0.25
-PACE_S = 0.02  # between two frames of one exchange
+PACE_S = 0.02  # between two frames of one shard, while a frame is not full
 IDLE_S = 0.1
 READ_BACK_FRAMES = 3000  # a member that begins reads so many: a minute and more
 READY = 0.95  # a member that gathers so much of what the stream tells of could go on at once
@@ -138,6 +139,8 @@ class Member:
         self.shared = SharedConfig()  # the revision that this member goes by
         self._refused = 0  # a newer revision, by which it cannot go
         self._refusal = ""
+        self._old: dict[str, float] = {}  # exchanges that are to begin anew here in their turn, and since when
+        self._is_applying = False
         self._is_unfit = False  # it has gone by no revision, and its own file may say something else than all others do
         self._has_connected = False
         self._apply = apply
@@ -147,6 +150,7 @@ class Member:
         self._leases: dict[str, BucketEntry] = {}  # the newest of each shard, also of those that are none here
         for id, sure in exchanges.items():
             self.take_up(id, keys.shards_of(id), sure)
+        self._heard = 0  # the newest revision of the bucket
         self._members: dict[str, tuple[MemberReport, float]] = {}
         self._draining: set[str] = set()
         self._own_revision = 0
@@ -207,8 +211,17 @@ class Member:
                 while any(shard.is_gathered for shard in shards):  # noqa: ASYNC110 - `_gather` ends it
                     await asyncio.sleep(TICK_S / 5)
         del self._divided[exchange]
+        self._old.pop(exchange, None)
         for shard in shards:
             del self.shards[shard.name]
+
+    def begin_anew(self, exchange: str) -> None:
+        """Have an exchange that is gathered gathered anew once it is this member's turn, by what it is then."""
+        self._old[exchange] = time.monotonic()
+
+    def is_as_configured(self, exchange: str) -> None:
+        """An exchange is gathered as its configuration is."""
+        self._old.pop(exchange, None)
 
     async def run(self) -> None:
         """Be a member until cancelled."""
@@ -252,15 +265,16 @@ class Member:
     def _line(self, shard: MemberShard, now: float) -> tuple[list[str], list[str]]:
         """The members that may own a shard, the first in line first, and those that could go on at once."""
         own = self._own(now)
-        others = [
-            report.member
-            for name, (report, at) in self._members.items()
-            if name != own.name and now - at < self._timing.ttl
-        ]
+        others = [report.member for report in self._others(now)]
         members = [structs.replace(m, is_draining=m.is_draining or m.name in self._draining) for m in (own, *others)]
         line = line_of(shard.name, members, self.needs.get(shard.exchange, ()))
         fresh = {own.name, *(m.name for m in others if now - self._members[m.name][1] < self._timing.ttl / 2)}
         return line, [m.name for m in members if shard.name in m.ready and m.name in fresh]
+
+    def _others(self, now: float) -> list[MemberReport]:
+        """The last words of the other members that are alive."""
+        known = self._members.items()
+        return [report for name, (report, at) in known if name != self._keys.name and now - at < self._timing.ttl]
 
     def _own(self, now: float) -> ClusterMember:
         keys = self._keys
@@ -283,6 +297,7 @@ class Member:
                 number=shard.share.number,
                 overflowed=shard.share.overflowed,
                 rate=self._rate(shard, now),
+                is_old=shard.exchange in self._old,
             )
             for shard in self.shards.values()
             if shard.is_gathered or shard.keeper.fence
@@ -344,6 +359,8 @@ class Member:
         keeper = shard.keeper
         is_near = self._keys.name in line[:GATHERERS] and not self._is_leaving
         shard.is_wanted = not shard.is_dropped and self._is_to_gather(shard, now, is_near=is_near or keeper.fence > 0)
+        if self._is_turn(shard.exchange, now):  # whoever is ready owns it meanwhile
+            line = [name for name in line if name != self._keys.name]
         is_owned = keeper.may_publish(now)
         if is_owned != shard.was_owned:
             shard.was_owned = is_owned
@@ -355,7 +372,7 @@ class Member:
         if (keeper.is_leaving or (self._is_leaving and keeper.fence)) and shard.writer.is_quiet:
             write = keeper.release(now, line, ready)
         else:
-            write = keeper.step(now, line, ready, time.time_ns())
+            write = keeper.step(now, line, ready, time.time_ns(), shard.share.fence)
         if write is not None:
             self._spawn(self._lease(shard, write, self._store))
 
@@ -368,6 +385,36 @@ class Member:
             return False
         shard.unwanted_since = shard.unwanted_since or now
         return now - shard.unwanted_since < LINGER_S
+
+    # --- exchanges that begin anew
+
+    def _is_turn(self, exchange: str, now: float) -> bool:
+        """Tell whether it is this member's turn to begin an exchange anew, once it owns none of it."""
+        since = self._old.get(exchange)
+        if since is None or self._is_applying or now - since < AGREED_S:
+            return False
+        shards = [shard.name for shard in self._divided[exchange]]
+        own, others = self._own(now), self._others(now)
+        return now - since > LONGEST_S or is_turn(exchange, shards, own, self.shared.revision, others)
+
+    def _may_begin_anew(self, shards: Sequence[MemberShard], now: float) -> bool:
+        """Tell whether to begin an exchange anew: what this member owns of it is handed over where anybody is there."""
+        exchange = shards[0].exchange
+        if not self._is_turn(exchange, now):
+            return False
+        owned = [shard for shard in shards if shard.keeper.fence]
+        if now - self._old[exchange] > LONGEST_S:
+            return True
+        return not any(set(self._line(shard, now)[0]) - {self._keys.name} for shard in owned)
+
+    async def _begin_anew(self, shards: Sequence[MemberShard]) -> None:
+        """Begin an exchange anew; where that cannot be, it is told as a revision is by which this member cannot go."""
+        exchange = shards[0].exchange
+        log.warning("cluster: %s begins anew here, as another configuration wants it", exchange)
+        if not await self._have_gathered(exchange, [shard for shard in shards if shard.is_gathered]):
+            self._old.pop(exchange, None)
+            self._refused = self.shared.revision
+            self._refusal = f"{exchange} cannot be gathered by it: the log says why"
 
     def _spawn(self, call: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(call)
@@ -400,6 +447,8 @@ class Member:
                 for shard in changed:
                     shard.is_gathered = False
                 await asyncio.sleep(LONGEST_PAUSE_S)
+            elif self._may_begin_anew(shards, time.monotonic()):
+                await self._begin_anew(shards)
             await asyncio.sleep(TICK_S)
         await self._say_their_last(shards)
 
@@ -413,6 +462,7 @@ class Member:
         except Exception:
             log.exception("cluster: %s cannot be gathered here, for an error of our own", exchange)
             return False
+        self._old.pop(exchange, None)
         return True
 
     async def _say_their_last(self, shards: Sequence[MemberShard]) -> None:
@@ -444,6 +494,8 @@ class Member:
         tasks: list[asyncio.Task[None]] = []
         try:
             entries = await store.entries()
+            if entries.newest < self._heard:
+                self._forget_leases()
             revisions, last = await store.revisions()
             await self._take(revisions[-1] if revisions else SharedConfig())
             self._is_unfit = self._refused > 0 and not self._has_connected
@@ -495,6 +547,7 @@ class Member:
         if self._apply is None or shared.revision in {0, self.shared.revision, self._refused}:
             return  # servers that have lost all that they had know of none, and that is no reason to forget it
         try:
+            self._is_applying = True
             if self.shared.text or shared.text:  # else both say that members go by their own files
                 await self._apply(shared)
         except Exception as error:
@@ -508,8 +561,21 @@ class Member:
         else:
             self.shared, self._refused, self._refusal, self._is_unfit = shared, 0, "", False
             log.warning("cluster: goes by revision %d of the shared configuration", shared.revision)
+        finally:
+            self._is_applying = False
+
+    def _forget_leases(self) -> None:
+        """Begin anew with a bucket that has not got any more what it had."""
+        log.warning("cluster: the servers have lost what they knew of leases and members: it is told anew")
+        self._heard = self._own_revision = 0
+        self._leases.clear()
+        self._members.clear()
+        self._draining.clear()
+        for shard in self.shards.values():
+            shard.keeper.forget(time.monotonic())
 
     def _entry(self, entry: BucketEntry, now: float) -> None:
+        self._heard = max(self._heard, entry.revision)
         kind, _, name = entry.key.partition(".")
         if kind == LEASE:
             self._leases[name] = entry
@@ -550,7 +616,7 @@ class Member:
         at = 0.0
         while True:
             now = time.monotonic()
-            news = self._own(now).ready, self.shared.revision, self._refused
+            news = self._own(now).ready, self.shared.revision, self._refused, tuple(self._old)
             if news != told or now - at > self._timing.ttl / RENEWALS:
                 with suppress(Unanswered):
                     self._own_revision = await store.replace(f"{MEMBER}.{self._keys.name}", self._report(now), None)
@@ -566,7 +632,7 @@ class Member:
         reader = store.frames(shard.name)
         first, last = await reader.numbers()
         writer = shard.writer
-        if last == 0 or first > last:
+        if last < writer.place or first > last:  # the stream was made anew, has lost its end, or holds nothing
             writer.place = 0
         begin = writer.place + 1 if writer.place else max(first, last - READ_BACK_FRAMES + 1)
         shard.is_read = last == 0 or begin > last
@@ -590,6 +656,7 @@ class Member:
         """Write the stream of a shard while this member owns it. Raises OSError, LinkBroken: it cannot be followed."""
         pause, refusals = 0.0, 0
         exchange, name, writer, barriers = shard.exchange, shard.name, shard.writer, ReadBack()
+        writer.most_bytes = min(store.most_bytes, MOST_FRAME_BYTES)
         while True:
             shard.wake.clear()
             barriers.heard(writer.place)
@@ -604,6 +671,9 @@ class Member:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(IDLE_S):
                         await shard.wake.wait()
+                continue
+            if len(write.frame.payload) > store.most_bytes:  # other servers take less than those that it was made for
+                writer.refused(write, time.time_ns())
                 continue
             try:
                 shard.has_fresh.set()
@@ -622,7 +692,7 @@ class Member:
                 writer.stored(write, number)
                 if not write.frame.records:
                     barriers.wrote(number)
-                await asyncio.sleep(PACE_S)
+                await asyncio.sleep(0 if writer.is_behind else PACE_S)
 
     async def _hand_out(self, store: ClusterStore, shard: MemberShard) -> None:
         """Hand out each record by itself as soon as it comes, while this member owns its shard."""

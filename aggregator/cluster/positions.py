@@ -40,12 +40,14 @@ class TopicPosition(Struct, eq=False):
     symbol: the unified name, as the newest record has it
     at: when the newest record had come to whoever published it, ns
     last: the largest number of trades; of a book that of the newest change
+    newest: the largest time that the exchange gives of trades without numbers, ns
     shown: of what tells how something stands the newest, by interval where there are several
     """
 
     symbol: str | None = None
     at: int = 0
     last: int | None = None
+    newest: int = 0
     shown: dict[str, Record] = {}
 
     def __post_init__(self) -> None:
@@ -98,6 +100,8 @@ class Positions:
             self._remember((channel, record.raw_symbol, *identity_of(record)), record.ts_recv)
             if record.sequence is not None:
                 topic.last = max(topic.last or 0, record.sequence)
+            elif record.ts_event is not None:
+                topic.newest = max(topic.newest, record.ts_event)
         elif isinstance(record, WHOLE):
             if record.sequence is not None:
                 is_new = isinstance(record, BookSnapshot | OrdersSnapshot) or topic.last is None

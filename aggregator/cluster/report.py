@@ -19,6 +19,7 @@ class ShareReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     number: of the last record that the stream is known to hold
     overflowed: records that were lost because no server took them in time
     rate: records a second that the stream has got since the report before
+    is_old: whether it is gathered by an older configuration than the member goes by, until its turn comes
     """
 
     shard: str = field(name="exchange")
@@ -28,6 +29,7 @@ class ShareReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     number: int = 0
     overflowed: int = 0
     rate: float = 0.0
+    is_old: bool = False
 
 
 class MemberLoad(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,7 +11,7 @@ Records are numbered through over all owners. A reader goes on behind a number, 
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from msgspec import Struct, structs
 
@@ -39,6 +39,7 @@ APART_NS = 2 * SECOND_NS  # the same record comes to two hosts within this time,
 COMPARED_NS = 30 * SECOND_NS  # for so long after a takeover records come that may have come to the owner before
 BOOKS: tuple[Channel, ...] = ("book", "orders")
 GONE = "it is gathered elsewhere now"
+RECORD_BYTES = 300.0  # a record in the stream takes so much, about, until the first frame has shown it
 
 WholeBook = Callable[[str], BookSnapshot | None]
 
@@ -87,6 +88,8 @@ class Share:
         self._most = most
         self._way = way
         self._held: deque[Record] = deque()
+        self._under_way: tuple[Record, ...] = ()  # the records of the frame that is sent, and not known to be stored
+        self._record_bytes = RECORD_BYTES  # the bytes of a record of the newest frame
         self._new = 0  # how many have come to be held, to be published, since `fresh` was asked
         self._horizon = 0  # everything that was gathered since is held (ns)
         self._live: dict[Topic, int] = {}  # since when a topic has been gathered without a break
@@ -96,11 +99,12 @@ class Share:
         self._owed: dict[Topic, Gap] = {}  # gaps of the stream that end with the next record of their topic
         self._came: Counter[Identity] = Counter()
         self._compared_until = 0
+        self._passed: dict[Topic, int] = {}  # the newest time of trades without numbers at the owner before, ns
         self._changed: set[tuple[type[Record], str | None, str]] = set()  # things that stand otherwise by now
 
     def __len__(self) -> int:
-        """How many records are held."""
-        return len(self._held)
+        """How many records are held, those that are under way among them."""
+        return len(self._under_way) + len(self._held)
 
     # --- what is gathered
 
@@ -166,20 +170,24 @@ class Share:
                 self._dropped[channel, record.raw_symbol] = record.sequence
 
     def _overflow(self, now: int) -> None:
-        """Let go of the oldest, and have it told topic by topic."""
+        """Let go of the oldest, and have it told topic by topic; gaps and states stay, as nobody tells them again."""
         lost: Counter[Topic] = Counter()
         since: dict[Topic, int] = {}
+        kept: list[Record] = []
         for _ in range(len(self._held) - self._most * 9 // 10):
             record = self._held.popleft()
-            self.overflowed += 1
             channel = CHANNEL_OF.get(type(record))
-            if channel is not None:
-                topic = channel, record.raw_symbol
-                lost[topic] += 1
-                since.setdefault(topic, record.ts_recv)
+            if channel is None:
+                kept.append(record)
+                continue
+            self.overflowed += 1
+            topic = channel, record.raw_symbol
+            lost[topic] += 1
+            since.setdefault(topic, record.ts_recv)
         for topic, count in lost.items():
             gap = self._gap(topic, "overflow", since[topic], now)
-            self._held.appendleft(structs.replace(gap, phase="close", ts_to=now, missed=count, repair="none"))
+            kept.append(structs.replace(gap, phase="close", ts_to=now, missed=count, repair="none"))
+        self._held.extendleft(reversed(kept))
 
     @property
     def followed(self) -> set[Topic]:
@@ -222,6 +230,7 @@ class Share:
     def forget(self) -> None:
         """Nothing is gathered any more; what the stream holds is still followed."""
         self._held.clear()
+        self._under_way = ()
         for kept in (self._live, self._gaps, self._states, self._owed, self._dropped):
             kept.clear()
         self.begun, self._horizon, self._went_on = 0, 0, 0
@@ -243,6 +252,7 @@ class Share:
         self._changed.clear()
         self._compared_until = now + COMPARED_NS
         self._owed = {}
+        self._passed = {topic: position.newest for topic, position in self.positions.topics.items() if position.newest}
         self._tell_standing(ring, now)
         broken = self._uncovered(ring, now)
         anew = {raw for (channel, raw) in broken if channel == "book"}
@@ -275,13 +285,20 @@ class Share:
 
     def _mark_late(self, record: Record) -> None:
         """Flag a trade that the owner before has passed over."""
-        if isinstance(record, Trade | Liquidation) and self.positions.is_behind(record):
+        if isinstance(record, Trade | Liquidation) and (self.positions.is_behind(record) or self._is_passed(record)):
             with_flag(record, "late")
+
+    def _is_passed(self, record: Trade | Liquidation) -> bool:
+        """Tell whether the owner before has told a later trade of a market whose trades have no numbers."""
+        if record.sequence is not None or record.ts_event is None:
+            return False
+        return record.ts_event < self._passed.get((CHANNEL_OF[type(record)], record.raw_symbol), 0)
 
     def let_go(self, now: int) -> None:
         """Publish nothing more: what is held is a ring from now on."""
-        self.begun = 0
-        self._held = deque([record for record in self._held if not isinstance(record, Health | Summary)])
+        held = chain(self._under_way, self._held)
+        self.begun, self._under_way = 0, ()
+        self._held = deque([record for record in held if not isinstance(record, Health | Summary)])
         self._trim(now)
 
     def _tell_standing(self, ring: Collection[Record], now: int) -> None:
@@ -432,15 +449,18 @@ class Share:
     # --- what is published
 
     def next_frame(self, most: int, most_bytes: int) -> ShareFrame | None:
-        """The next records to publish, so many at most; null: there are none."""
+        """The next records to publish, so many at most; null: there are none. They are under way from now on."""
         held = self._held
-        count = min(most, len(held)) if self.begun else 0
+        count = min(most, len(held), int(most_bytes / self._record_bytes) or 1) if self.begun else 0
         while count:
             some = tuple(islice(held, count))
             for number, record in enumerate(some, self.number + 1):
                 record.offset = number
             payload = Batch(list(some)).blob
             if len(payload) <= most_bytes:
+                self._under_way, self._record_bytes = some, len(payload) / count
+                for _ in some:
+                    held.popleft()
                 return ShareFrame(self.begun, self.number + 1, some, payload)
             if count == 1:
                 self._leave_out(some[0])
@@ -448,10 +468,15 @@ class Share:
                 count = max(1, count * most_bytes // (len(payload) + most_bytes))
         return None
 
+    def fills(self, most_bytes: int) -> bool:
+        """Tell whether a frame of such a size would be full."""
+        return len(self._held) * self._record_bytes >= most_bytes
+
     def fresh(self) -> list[Record]:
         """The records to be published that have come since this was asked before in the same ownership."""
-        count, self._new = min(self._new, len(self._held)) if self.begun else 0, 0
-        return list(islice(reversed(self._held), count))[::-1]
+        count, self._new = min(self._new, len(self)) if self.begun else 0, 0
+        newest_first = chain(reversed(self._held), reversed(self._under_way))
+        return list(islice(newest_first, count))[::-1]
 
     def _leave_out(self, record: Record) -> None:
         """Put a gap in place of a record that is larger than a message may be."""
@@ -470,9 +495,8 @@ class Share:
         return now >= self._compared_until and not self._owed
 
     def stored(self, frame: ShareFrame) -> None:
-        """The stream holds a frame of this member's own: its records are held no more."""
-        for _ in frame.records:
-            self._held.popleft()
+        """The stream holds the frame of this member's own that was under way: its records are held no more."""
+        self._under_way = ()
         self.number, self.fence = max(self.number, frame.last), max(self.fence, frame.fence)
         self._brought = max(self._brought, frame.fence)
 

@@ -67,6 +67,12 @@ class ClusterStore:
         self._places: dict[str, Places] = {}  # by shard
         self._root = f"$KV.{keys.bucket}."
 
+    @property
+    def most_bytes(self) -> int:
+        """So much of records a message may have, beside its headers."""
+        most: int = self._client.max_payload
+        return most - HEADERS_BYTES
+
     async def prepare(self) -> None:
         """Make the buckets that are missing. Raises OSError."""
         await answered(self._have_buckets())
@@ -147,7 +153,7 @@ class ClusterStore:
         await answered(self._hand_out(shard, fence, first, records))
 
     async def _hand_out(self, shard: str, fence: int, first: int, records: Sequence[Record]) -> None:
-        room = self._client.max_payload - HEADERS_BYTES
+        room = self.most_bytes
         places = self._places.setdefault(shard, Places(NATS, f"{self._keys.core_prefix_of(shard)}."))
         same = {DAEMON: self._keys.stream_of(shard), EPOCH: f"{fence:019d}", FENCE: str(fence)}
         for number, (record, place) in enumerate(zip(records, places.of(records), strict=True), first):
@@ -207,6 +213,7 @@ class ClusterStore:
     async def entries(self) -> "EntryReader":
         """Every entry of the bucket of leases, and then each that is new. Raises LinkBroken, OSError."""
         reader = self._reader(self._keys.bucket)
+        _, reader.newest = await reader.reader.numbers()
         await reader.reader.begin(1)
         return reader
 
@@ -230,9 +237,13 @@ class ClusterStore:
 
 
 class EntryReader:
-    """Entries of the bucket in the order in which they were written."""
+    """Entries of the bucket in the order in which they were written.
+
+    newest: the revision that was the newest when it began; 0: that is not known
+    """
 
     def __init__(self, client: "Client", watch: Watch, stream: str, root: str) -> None:
+        self.newest = 0
         self.reader = StreamReader(client, watch, _keys(stream, root.rstrip(".")), asked_s=ASKED_S)
         self._root = root
 

@@ -1,7 +1,8 @@
 """The writer of a shard at one member: the lease and the share together, without I/O.
 
 One frame is under way at a time. It names the frame that it follows, and it is sent again, under the same id, until the
-server has answered: that it is stored, was stored already, or is refused because another one follows there.
+server has answered: that it is stored, was stored already, or is refused because another one follows there. So frames
+are as large as messages may be where records come faster than answers.
 """
 
 from msgspec import Struct
@@ -10,8 +11,8 @@ from aggregator.cluster.lease import LeaseKeeper
 from aggregator.cluster.share import Share, ShareFrame, WholeBook
 from aggregator.records import Record
 
-MOST_RECORDS = 2000  # in one frame
-MOST_FRAME_BYTES = 900_000  # a server takes messages of 1 MiB unless it is told otherwise
+MOST_RECORDS = 20_000  # in one frame
+MOST_FRAME_BYTES = 4_000_000  # a reader holds its process up for as long as it reads one frame
 
 
 class FrameWrite(Struct, frozen=True):
@@ -35,6 +36,7 @@ class ShardWriter:
         self.share = share
         self.place = 0  # the number in the stream of the last frame that was heard
         self.sent: FrameWrite | None = None  # without an answer
+        self.most_bytes = MOST_FRAME_BYTES  # in one frame; a server may take less
         self._life = life
         self._most = most
         self._last = 0  # the number in the stream of this member's last frame
@@ -45,6 +47,11 @@ class ShardWriter:
     def is_quiet(self) -> bool:
         """Tell whether nothing is under way, so that the shard may be given up."""
         return self.sent is None
+
+    @property
+    def is_behind(self) -> bool:
+        """Tell whether so much waits that the next frame is a full one."""
+        return self.share.fills(self.most_bytes)
 
     def step(self, now: float, wall: int, whole: WholeBook) -> FrameWrite | None:
         """Give the frame that is to be sent now, the same one again until its answer comes.
@@ -69,7 +76,7 @@ class ShardWriter:
             self.share.take_over(fence, wall, whole)
             self._barrier = 0
         if self.sent is None:
-            frame = self.share.next_frame(self._most, MOST_FRAME_BYTES)
+            frame = self.share.next_frame(self._most, self.most_bytes)
             self.sent = None if frame is None else self._write(frame, self._last)
         return self.sent
 

@@ -15,6 +15,7 @@ from aggregator.cluster.member import Member
 from aggregator.cluster.report import MemberLoad
 from aggregator.cluster.settings import ClusterKeys
 from aggregator.config.config import ExchangeConfig
+from aggregator.daemon.running_exchanges import begins_anew
 from aggregator.records import BookSnapshot, Channel
 
 if TYPE_CHECKING:
@@ -88,11 +89,18 @@ class ClusteredExchanges:
         self._member.take_up(config.id, self._keys.shards_of(config.id), sure_channels(config.id))
 
     async def change(self, config: ExchangeConfig) -> None:
-        """Have an exchange follow another configuration, at once where it is gathered. Raises AggregatorError."""
+        """Have an exchange follow another configuration where it is gathered. Raises AggregatorError.
+
+        That is at once where its connections can go on, and else once it is this member's turn to begin it anew.
+        """
         exchanges = self._daemon.exchanges
         async with self._changing[config.id]:
-            if (running := exchanges.configs.get(config.id)) is not None:
+            running = exchanges.configs.get(config.id)
+            if running is not None and begins_anew(running, structs.replace(config, part=running.part)):
+                self._member.begin_anew(config.id)
+            elif running is not None:
                 await exchanges.change(structs.replace(config, part=running.part))
+                self._member.is_as_configured(config.id)
             self._configs[config.id] = config
 
     async def remove(self, id: str) -> None:

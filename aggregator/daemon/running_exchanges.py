@@ -148,7 +148,7 @@ class RunningExchanges:
         Raises AggregatorError where it must not fail to begin anew, and has: then it is as it was before.
         """
         before = self.configs[config.id]
-        if LIVE_KEYS.issuperset(changed_keys(before, config)):
+        if not begins_anew(before, config):
             await self._follow(config, self._by_hand.get(config.id))
             return
         try:
@@ -525,6 +525,11 @@ def changed_keys(before: ExchangeConfig, after: ExchangeConfig) -> list[str]:
     """The keys of which two configurations of an exchange have different values."""
     names = ExchangeConfig.__struct_fields__
     return [name for name in names if getattr(before, name) != getattr(after, name)]
+
+
+def begins_anew(before: ExchangeConfig, after: ExchangeConfig) -> bool:
+    """Tell whether an exchange has to begin anew to go by another configuration."""
+    return not LIVE_KEYS.issuperset(changed_keys(before, after))
 
 
 def _key(instrument: Instrument) -> tuple[str, str]:

@@ -327,7 +327,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "that of others is computed anew each time",
         ),
         Bound("cluster.writer.MOST_RECORDS", "records", "in a frame of the stream", "the rest goes into the next one"),
-        Bound("cluster.writer.MOST_FRAME_BYTES", "bytes", "in a frame", "likewise; a `gap` for a larger record"),
+        Bound(
+            "cluster.writer.MOST_FRAME_BYTES",
+            "bytes",
+            "in a frame, and no more than a message of the servers may have",
+            "likewise; a `gap` for a larger record",
+        ),
         Bound(
             "cluster.settings.ClusterKeys.buffer",
             "records",
@@ -339,6 +344,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "seconds",
             "between two tries to reach the servers",
             "it is tried for ever",
+        ),
+        Bound(
+            "cluster.turns.LONGEST_S",
+            "seconds",
+            "until it is a member's turn to begin an exchange anew",
+            "it begins it anew all the same",
         ),
         Bound("cluster.member.MOST_REFUSALS", "refusals", "of one stream, in a row", "what it holds is read anew"),
         Bound("cluster.shared.MOST_BYTES", "bytes", "of a configuration that members share", "it is refused"),

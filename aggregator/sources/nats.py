@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
-AT_ONCE = 64  # messages that are asked for at once
+AT_ONCE = 64  # messages that are asked for at once; fewer where the server takes large ones
 ASKED_S = 5.0  # they are asked for so long, and then anew
 SILENT = 3  # times as long: every request is answered by then, be it with nothing
 UNUSED_S = 60.0  # the server forgets a consumer that nobody asks any more
@@ -110,6 +110,7 @@ class StreamReader(MessageReader):
         self._asked_s = asked_s
         self._inbox = client.new_inbox()
         self._subject = ""
+        self._at_once = min(AT_ONCE, MOST_WAITING_BYTES // client.max_payload or 1)
         self._asked = 0  # messages that were asked for, and have not come
         self._refusal: str | None = None
 
@@ -161,8 +162,8 @@ class StreamReader(MessageReader):
     async def read(self) -> Sequence[Taken]:
         """Wait for messages; there may be none for a while. Raises OSError, LinkBroken."""
         if self._asked <= 0:
-            self._asked = AT_ONCE
-            request = {"batch": AT_ONCE, "expires": round(self._asked_s * SECOND_NS)}
+            self._asked = self._at_once
+            request = {"batch": self._at_once, "expires": round(self._asked_s * SECOND_NS)}
             await answered(self.client.publish(self._subject, msgspec.json.encode(request), self._inbox))
         silent_s = SILENT * self._asked_s
         try:

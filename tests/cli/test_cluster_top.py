@@ -74,6 +74,14 @@ def test_a_revision_is_heard_of_by_all_that_are_alive() -> None:
     assert _outcome(view(), 9).silent == ["amber", "birch"]
 
 
+def test_a_member_that_waits_for_its_turn_is_waited_for() -> None:
+    shares = ShareReport(shard="alpha", is_owned=True, is_old=True), ShareReport(shard="beta")
+    found = structs.replace(view(), members={"amber": member("amber", *shares), "birch": member("birch")})
+    outcome = _outcome(found, 7)
+    assert (outcome.took, outcome.waiting, outcome.silent) == (["birch"], ["amber"], [])
+    assert found.revision("amber") == "7, not yet alpha"
+
+
 @pytest.mark.waits
 async def test_a_person_looks_at_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("textual")

@@ -21,7 +21,7 @@ from typing import Any
 from aggregator.cluster.lease import Lease, LeaseKeeper, LeaseTiming, LeaseWrite
 from aggregator.cluster.share import Share
 from aggregator.cluster.writer import FrameWrite, ShardWriter
-from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Gap, Health, Record, Trade
+from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Gap, Health, Record, Trade, is_hole
 
 NAMES = ("a", "b", "c")
 TIMING = LeaseTiming()
@@ -30,6 +30,7 @@ EMITTED_S = 0.5  # between two records of the exchange
 LOST_S = 10.0  # a connection that is not read for so long is gone
 EPOCH_NS = 1_700_000_000 * SECOND_NS
 READ_BACK = 400  # frames of the stream that a new life reads
+MOST, FEW = 400_000, 20  # records that a member may hold; few: what it cannot have written within seconds is lost
 
 
 class Stored:
@@ -46,6 +47,7 @@ class World:
         """Begin; `rough`: 0 is gentle, 1 the worst."""
         self.random = random.Random(seed)
         self.rough = rough
+        self.most = FEW if rough and seed % 2 else MOST
         self.now = 0.0
         self.is_quiet = False
         self.bucket: tuple[int, Lease | None] = (0, None)
@@ -105,7 +107,7 @@ class Life:
         self.stopped_until = 0.0
         self.cut_in = self.cut_out = False
         self.keeper = LeaseKeeper("x", name, self.id, TIMING, self.clock())
-        self.share = Share("x", {"book"})
+        self.share = Share("x", {"book"}, most=world.most)
         self.writer = ShardWriter(self.keeper, self.share, self.id, most=20)
         self.heard = self.begun_at = max(0, len(world.stream) - READ_BACK)
         self.writer.place = self.heard
@@ -230,7 +232,7 @@ class Life:
                 revision, lease = world.bucket
                 world.after(world.delay(), lambda: self.do(lambda: self.observe(revision, lease)))
         line, ready = self.line()
-        write = self.keeper.step(self.clock(), line, ready, self.wall())
+        write = self.keeper.step(self.clock(), line, ready, self.wall(), self.share.fence)
         if write is None and self.keeper.is_leaving and self.writer.is_quiet:
             write = self.keeper.release(self.clock(), line, ready)
         if write is not None:
@@ -466,6 +468,8 @@ class Read:
     def _gap(self, gap: Gap) -> None:
         self.is_gap_told = True
         self._is_told = self._is_told or gap.channel in {None, "trades"}
+        if is_hole(gap) and gap.channel in {None, "book"}:
+            self.book = None
         if gap.phase == "close":
             self.gaps.pop(gap.gap_id, None)
             return

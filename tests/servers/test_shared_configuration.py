@@ -22,8 +22,8 @@ from aggregator.cluster.shared import SharedConfig
 from aggregator.cluster.store import Replaced, open_store
 from aggregator.config.config import sinks_without_file
 from aggregator.errors import AggregatorError
-from aggregator.records import BookSnapshot
-from tests.cluster.nodes import Daemon
+from aggregator.records import BookSnapshot, Gap, Trade
+from tests.cluster.nodes import Daemon, stored
 from tests.support.killed_daemons import PROGRAM, ROOT
 from tests.support.servers import Server
 from tests.support.servers import nats as nats_server
@@ -301,6 +301,17 @@ class Cluster:
             time.sleep(0.5)
         raise TimeoutError(f"owned are {self.run('status')}")
 
+    def until_stood_by(self, *shards: str) -> None:
+        """Wait until two members could go on with each of these shards."""
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            reports = self.status()["members"].values()
+            ready = [shard for report in reports for shard in report["member"].get("ready", ())]
+            if all(ready.count(shard) == 2 for shard in shards):
+                return
+            time.sleep(2)
+        raise TimeoutError(f"nobody stands by: {self.run('status')}")
+
 
 def simulated(home: Path, rate: float) -> tuple[subprocess.Popen[bytes], str, str]:
     """Simulated exchanges, and what a shared configuration says of each."""
@@ -350,6 +361,51 @@ def test_all_members_go_by_what_is_applied(server: Server, tmp_path: Path) -> No
         sandbox.communicate()
         for member in cluster.members.values():
             member.abandon()
+
+
+@pytest.mark.timeout(400)
+def test_an_exchange_that_begins_anew_does_so_at_one_member_after_the_other(server: Server, tmp_path: Path) -> None:
+    server.start()
+    sandbox, binance, kraken = simulated(tmp_path, 50)
+    cluster = Cluster(tmp_path, server)
+    try:
+        cluster.apply(f"{binance}{kraken}")
+        for member in cluster.members.values():
+            member.start()
+        cluster.until_owned("binance", "kraken")
+        cluster.until_stood_by("binance", "kraken")
+        owner, since = cluster.until_owned("binance", "kraken")["binance"], time.time_ns()
+        begun = {name: member.count("binance begins anew") for name, member in cluster.members.items()}
+        assert set(begun.values()) == {0}
+        other = binance.replace("[[exchanges]]", "[[exchanges]]\nlifetime = '5h'", 1)
+        said = cluster.apply(f"{other}{kraken}", "--wait", "120")
+        assert "waits for its turn" not in said
+        assert cluster.revisions() == {"amber": 2, "birch": 2}
+        assert [member.count("binance begins anew") for member in cluster.members.values()] == [1, 1]
+        assert [member.count("kraken begins anew") for member in cluster.members.values()] == [0, 0]
+        cluster.until_stood_by("binance", "kraken")
+        assert cluster.members[owner].count("binance is not owned") >= 1
+        time.sleep(2)
+    finally:
+        for member in cluster.members.values():
+            member.abandon()
+        sandbox.kill()
+        sandbox.communicate()
+    for exchange in ("binance", "kraken"):
+        check_whole(server, exchange, since)
+
+
+def check_whole(server: Server, exchange: str, since: int) -> None:
+    """Check that the stream tells of no gap after a moment, and has each trade once."""
+    records = asyncio.run(stored(server, f"cluster-{exchange}"))[0]
+    assert [each for each in records if isinstance(each, Gap) and each.ts_recv > since] == []
+    trades: dict[str, list[int]] = {}
+    for each in records:
+        if isinstance(each, Trade) and each.ts_recv > since:
+            trades.setdefault(each.raw_symbol or "", []).append(int(each.id or 0))
+    assert len(trades) > 1
+    for ids in trades.values():
+        assert ids == list(range(ids[0], ids[-1] + 1))
 
 
 def refused(cluster: Cluster, good: str) -> None:

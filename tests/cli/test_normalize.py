@@ -527,6 +527,13 @@ def test_captures_that_can_all_be_read_exit_0(tmp_path: Path) -> None:
         assert len(records(normalize("--exchange", "binance", "--jobs", jobs, first, first, last))) > 2000
 
 
+def test_it_starts_without_the_network_and_the_configuration() -> None:
+    """They take four times as long to import as all that it needs."""
+    code = "import sys, aggregator.cli.normalize; print(sorted({'aiohttp', 'pydantic'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_on_a_terminal_it_ends_with_the_counts(tmp_path: Path) -> None:
     first = several(tmp_path)[0]
     ours, theirs = os.openpty()

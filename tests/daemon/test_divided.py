@@ -15,7 +15,7 @@ import pytest
 
 from aggregator.cluster.buckets import bucket_of
 from aggregator.ingest import checkpoint_file
-from tests.daemon.test_daemon import Row, Running, configure, exchanges, of, running
+from tests.daemon.test_daemon import WORKERS, Row, Running, configure, exchanges, of, running
 from tests.daemon.test_killed import untold
 from tests.daemon.test_workers import BEGIN_S, ask, gaps, has_more, is_gone, status, until
 from tests.support.moved_workers import unchained
@@ -31,7 +31,7 @@ STDOUT = '[[sinks]]\ntype = "stdout"\nqueue = 1000000\n'
 def divided(directory: Path, table: str, *, workers: int = 2, buckets: int = 2, sinks: str = STDOUT) -> Path:
     """A configuration in which an exchange is divided."""
     path = configure(directory, table.replace("symbols =", f"buckets = {buckets}\nsymbols ="), sinks=sinks)
-    path.write_text(path.read_text().replace("workers = 1", f"workers = {workers}"))
+    path.write_text(path.read_text().replace(f"workers = {WORKERS}", f"workers = {workers}"))
     return path
 
 

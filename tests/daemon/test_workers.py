@@ -68,7 +68,7 @@ def gathering(directory: Path, exchanges: str, sinks: str = "") -> Iterator[Runn
     """A daemon with two workers, once all is live."""
     sinks = sinks or '[[sinks]]\ntype = "stdout"\nqueue = 1000000\n'
     path = configure(directory, exchanges, sinks=sinks)
-    path.write_text(path.read_text().replace("workers = 1", WORKERS))
+    path.write_text(path.read_text().replace(f"workers = {test_daemon.WORKERS}", WORKERS))
     with running(path) as daemon:
         all_live(directory)
         yield daemon
@@ -173,7 +173,7 @@ def test_it_is_asked_and_changed_as_one_daemon(tmp_path: Path, exchanges: str) -
         assert ask(tmp_path, op="reload")["changes"] == ["okx: new"]
         until(lambda: daemon.has([("okx", "trade")]), what="its trades")
         config = configure(tmp_path, of(exchanges, "okx", "binance"))
-        config.write_text(config.read_text().replace("workers = 1", WORKERS))
+        config.write_text(config.read_text().replace(f"workers = {test_daemon.WORKERS}", WORKERS))
         changes = ask(tmp_path, op="reload")["changes"]
         assert "kraken: gone" in changes
         assert {each["id"] for each in status(tmp_path)["exchanges"]} == {"okx", "binance"}
@@ -297,7 +297,7 @@ def test_topics_on_demand_are_brought_by_the_worker_that_has_the_exchange(tmp_pa
     feed = f'[feed]\nlisten = ["unix:{tmp_path}/feed.sock"]\n'
     wanted = of(exchanges, "kraken").replace("symbols =", "on_demand = true\nsymbols =")
     config = configure(tmp_path, of(exchanges, "binance"), wanted, sinks=feed)
-    config.write_text(config.read_text().replace("workers = 1", WORKERS))
+    config.write_text(config.read_text().replace(f"workers = {test_daemon.WORKERS}", WORKERS))
     with running(config) as daemon, ExitStack() as stack:
         line = stack.enter_context(socket.socket(socket.AF_UNIX))
         until(

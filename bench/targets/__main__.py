@@ -26,7 +26,6 @@ from bench.targets.target import Mode, Target
 HERE = Path(__file__).parent
 NAMES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in {"__init__", "__main__", "target"})
 SYMBOLS = [f"S{number}/USDT" for number in range(50)]
-BATCH = 1000
 SETTLE_S = 0.1  # from when a client stands, until a subscriber of it, where there is one, has connected to it
 HEAD = ("sink", "mode", "records/s", "client alone", "share", "range", "µs of processor", "client alone")
 
@@ -51,11 +50,11 @@ def trade(number: int) -> Record:
     )
 
 
-def batches(count: int, record: Callable[[int], Record] = trade) -> list[Batch]:
-    """So many records, in batches."""
+def batches(count: int, size: int, record: Callable[[int], Record] = trade) -> list[Batch]:
+    """So many records, in batches of so many."""
     found = []
-    for start in range(0, count, BATCH):
-        batch = Batch([record(number) for number in range(start, min(start + BATCH, count))], "e")
+    for start in range(0, count, size):
+        batch = Batch([record(number) for number in range(start, min(start + size, count))], "e")
         assert batch.lines  # noqa: S101 - they are encoded now
         found.append(batch)
     return found
@@ -83,7 +82,7 @@ class Watch:
 async def with_sink(target: Target, mode: Mode, port: int, todo: list[Batch], epoch: str) -> Pace:
     """Write through the sink."""
     bus = Bus(epoch)
-    keys = structs.replace(target.sink.defaults, queue=100_000_000, queue_bytes=1 << 40, batch_records=BATCH)
+    keys = structs.replace(target.sink.defaults, queue=100_000_000, queue_bytes=1 << 40, batch_records=len(todo[0]))
     sink = running(target.sink.configured(keys, **mode.settings(port)), bus)
     await sink.start()
     await asyncio.sleep(SETTLE_S)
@@ -112,7 +111,7 @@ async def alone(mode: Mode, port: int, todo: list[Batch]) -> Pace:
     return watch.pace(sum(map(len, todo)))
 
 
-def measured(target: Target, name: str, mode: Mode, count: int, rounds: int) -> tuple[str, ...]:
+def measured(target: Target, name: str, mode: Mode, count: int, size: int, rounds: int) -> tuple[str, ...]:
     """One line of the table: each round has a server of its own for either."""
     ours: list[Pace] = []
     theirs: list[Pace] = []
@@ -122,7 +121,7 @@ def measured(target: Target, name: str, mode: Mode, count: int, rounds: int) -> 
                 server = target.server(Path(folder) / "server")
                 server.start()
                 try:
-                    todo = batches(count, target.record or trade)
+                    todo = batches(count, size, target.record or trade)
                     if who is ours:
                         who.append(uvloop.run(with_sink(target, mode, server.port, todo, f"e{number}")))
                     else:
@@ -148,14 +147,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; by default all")
     parser.add_argument("--records", type=int, default=200_000)
+    parser.add_argument("--batch", type=int, help="records of a batch (default: as many as the sink takes at once)")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     rows = []
     for name in asked.names or NAMES:
         target: Target = import_module(f"bench.targets.{name}").TARGET
+        size = asked.batch or target.sink.defaults.batch_records
         for mode, how in target.modes.items():
             count = asked.records // 10 if how.is_slow else asked.records
-            rows.append(measured(target, mode, how, count, asked.rounds))
+            rows.append(measured(target, mode, how, count, size, asked.rounds))
     table("sinks beside their client libraries", HEAD, rows)
 
 

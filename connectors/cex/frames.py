@@ -13,7 +13,7 @@ from aggregator.exchange import Accepted, Event, Hangup, Refused, Subscribe, Sub
 from aggregator.records import BookDelta, BookSnapshot
 from aggregator.refusals import meaning_of
 from aggregator.wire import Text, encode, levels, number, oldest_first, past
-from connectors.cex.legacy import READERS
+from connectors.cex.legacy import READERS, read_day
 from connectors.cex.rest import TradeRow
 
 ASK, LEAVE, CHANGE = "order_book_subscribe", "order_book_unsubscribe", "order_book_increment"
@@ -36,6 +36,7 @@ class StreamedTrade(TradeRow, gc=False):
 class Frame(Struct):
     e: str
     oid: str | None = None
+    pair: str = ""  # `ohlcv24` alone has it here: elsewhere it stands in the data
     data: Raw = Raw(b"{}")
 
 
@@ -74,6 +75,8 @@ def parse(frame: bytes) -> Iterable[Event]:
         return (Hangup("the exchange says that it disconnects"),)
     if said.e in TRADES:
         return read_trades(said)
+    if said.e == "ohlcv24":
+        return read_day(said.pair, said.data)
     return READERS[said.e](said.data) if said.e in READERS else ()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
+from aggregator.errors import BadFrame
 from aggregator.exchange import Event, Refused
 from aggregator.records import DAY_S, BookDelta, BookSnapshot, Ticker
 from aggregator.wire import Text, bbo, levels, ms, nonzero, number, optional, seconds
@@ -49,9 +50,12 @@ class TickerWire(Struct, gc=False):
     ask: Text = None
 
 
+DayRow = tuple[Text, Text, Text, Text, Text]  # open, high, low and close, and a volume in a coin's smallest units
+
 decode_book = Decoder(BookWire, float_hook=number).decode
 decode_tick = Decoder(TickWire, float_hook=number).decode
 decode_ticker = Decoder(TickerWire, float_hook=number).decode
+decode_day = Decoder(DayRow, float_hook=number).decode
 
 
 def today(pair: str) -> str:
@@ -94,6 +98,22 @@ def read_ticker(data: Raw) -> Iterable[Event]:
         ts_sent=sent,
     )
     return statistics, bbo(name, said.bid, None, said.ask, None, ts_sent=sent)
+
+
+def read_day(pair: str, data: Raw) -> Iterable[Event]:
+    """Read the prices of 24 hours, `ohlcv24`, in the order of its name: open, high, low, close."""
+    first, high, low, last, _ = decode_day(data)
+    if not pair:
+        raise BadFrame("the prices of 24 hours without a pair")
+    prices = Ticker(
+        raw_symbol=today(pair),
+        last=nonzero(last),
+        open=nonzero(first),
+        high=nonzero(high),
+        low=nonzero(low),
+        window_s=DAY_S,
+    )
+    return (prices,)
 
 
 READERS: dict[str, Callable[[Raw], Iterable[Event]]] = {

@@ -1,12 +1,15 @@
 """Bitget's lists of instruments: one of spot, and one of each type of futures.
 
 https://www.bitget.com/api-doc/contract/market/Get-All-Symbols-Contracts
+
+Old captures have the lists of version 1, whose names end with the product:
+https://bitgetlimited.github.io/apidoc/en/mix/#get-all-symbols
 """
 
 from collections.abc import Iterable
 from decimal import Decimal
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
@@ -27,6 +30,9 @@ STATES: dict[str, MarketState] = {
 }
 
 
+VERSION_1 = {"SPBL": "", "UMCBL": "perpetual", "DMCBL": "perpetual", "CMCBL": "perpetual"}  # a product's `symbolType`
+
+
 class InstrumentWire(Struct):
     symbol: str
     baseCoin: str
@@ -34,6 +40,9 @@ class InstrumentWire(Struct):
     status: str = ""  # spot, with these two
     pricePrecision: str = ""
     quantityPrecision: str = ""
+    priceScale: str = ""  # version 1 calls them so
+    quantityScale: str = ""
+    volumePlace: str = ""  # version 1 may say no more of the step of a contract's size
     symbolType: str = ""  # contracts only, with all that follows but the last
     symbolStatus: str = ""
     supportMarginCoins: list[str] = []
@@ -66,7 +75,7 @@ def rows(body: bytes) -> Iterable[Raw]:
 
 
 def read_instrument(row: Raw) -> Instrument:
-    i = decode_instrument(row)
+    i = today(decode_instrument(row))
     is_spot, is_dated = not i.symbolType, i.symbolType == "delivery"
     settle = None if is_spot else settled_in(i)
     is_linear = settle != i.baseCoin
@@ -87,6 +96,21 @@ def read_instrument(row: Raw) -> Instrument:
         state=STATES.get(i.symbolStatus or i.status, "unknown"),
         ts_listed=ms(i.launchTime) if i.launchTime else None,
         funding_interval_s=int(i.fundInterval) * HOUR_S if i.fundInterval and not is_dated and not is_spot else None,
+    )
+
+
+def today(i: InstrumentWire) -> InstrumentWire:
+    """Rewrite a row of version 1 as version 2 has it, under the name that its frames use."""
+    name, _, product = i.symbol.partition("_")
+    if product not in VERSION_1:
+        return i
+    return structs.replace(
+        i,
+        symbol=name,
+        symbolType=VERSION_1[product],
+        pricePrecision=i.priceScale,
+        quantityPrecision=i.quantityScale,
+        sizeMultiplier=i.sizeMultiplier or step("1", i.volumePlace) or "",
     )
 
 

@@ -62,6 +62,8 @@ class Past(Struct):
     result: PastTrades
 
 
+PAST_QUOTE = "USD"  # lists of 2021 name neither this nor the settlement: every contract was inverse, in US dollars
+
 decode_error = Decoder(Erring).decode
 decode_answer = Decoder(Answer).decode
 decode_instrument = Decoder(InstrumentWire, float_hook=number).decode
@@ -77,15 +79,16 @@ def read_instrument(row: Raw) -> Instrument | None:
     if i.settlement_period == "perpetual" and kind == "future":
         kind = "perpetual"
     is_dated = kind in {"future", "option"} and i.expiration_timestamp is not None
-    linear = None if kind == "spot" else i.settlement_currency == i.counter_currency
+    quote, settle = i.counter_currency or PAST_QUOTE, i.settlement_currency or i.base_currency
+    linear = None if kind == "spot" else settle == quote
     is_inverse_option = kind == "option" and not linear  # its contract is of the base asset
     return Instrument(
         index=i.price_index,
         raw_symbol=i.instrument_name,
         kind=kind,
         base=i.base_currency,
-        quote=i.counter_currency,
-        settle=None if kind == "spot" else i.settlement_currency,
+        quote=quote,
+        settle=None if kind == "spot" else settle,
         linear=linear,
         contract_size=None if kind == "spot" or is_inverse_option else optional(i.contract_size),
         tick_size=text(i.tick_size),

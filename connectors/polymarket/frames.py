@@ -25,7 +25,7 @@ from aggregator.records import (
 )
 from aggregator.refusals import meaning_of
 from aggregator.wire import Text, bbo, candle, levels, nonzero, number, optional, text
-from connectors.polymarket import predictions
+from connectors.polymarket import prediction_frames
 from connectors.polymarket.wires import BestWire, BookWire, DayWire, FiguresWire, Said, TradeWire
 
 CHANNELS: dict[Channel, str] = {
@@ -171,8 +171,8 @@ def parse(frame: bytes) -> Iterable[Event]:
     if b'"ch"' in frame and b'"id"' not in frame:
         read = READERS.get(decode_channel(frame).ch.partition("::")[0])
         return () if read is None else [*read(frame)]
-    if b'"event_type"' in frame or frame in predictions.NOTHING:
-        return predictions.parse(frame)
+    if b'"event_type"' in frame or frame in prediction_frames.NOTHING:
+        return prediction_frames.parse(frame)
     return read_answer(decode_other(frame))
 
 

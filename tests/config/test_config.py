@@ -178,7 +178,7 @@ def test_an_exchange_that_lists_dropped_but_trades_on_may_have_a_connector(load:
     [
         (
             "symbol = 1",
-            "symbol: is not a key here; allowed: audit, channels, compression, credentials, endpoints, id, ",
+            "symbol: is not a key here; allowed: audit, buckets, channels, compression, credentials, endpoints, id, ",
         ),
         ('credentials = "AKIAPLAIN"', "credentials: must be a table"),
         ('credentials = { key = "AKIAPLAIN" }', "credentials.key: must say where the key is, not hold it"),
@@ -603,8 +603,9 @@ def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
     assert source.settings.url == "wss://feed.example:8791/feed"
     assert (source.settings.tls, source.settings.insecure) == (False, False)
     (whole,), (short,) = config.exchanges, plain.exchanges
-    assert (whole.lifetime, whole.audit, len(whole.endpoints), len(whole.credentials)) == (43200, 300, 1, 2)
-    assert structs.replace(whole, lifetime=None, audit=None, endpoints={}, credentials={}) == short
+    assert (whole.lifetime, whole.audit, whole.buckets) == (43200, 300, 2)
+    assert (len(whole.endpoints), len(whole.credentials)) == (1, 2)
+    assert structs.replace(whole, lifetime=None, audit=None, buckets=None, endpoints={}, credentials={}) == short
 
 
 def test_every_channel_that_an_exchange_offers_is_named_beside_its_key() -> None:

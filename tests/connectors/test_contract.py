@@ -462,6 +462,7 @@ LARGER = {  # exchange or family -> why modules of it have more than LARGE lines
     "coinbase": "a struct for the rows and one for the events of each of five channels",
     "btcmarkets": "a protocol that nobody else speaks, whole: frames, polls and listing",
     "bitvavo": "a protocol that nobody else speaks, whole: frames, books by request and listing",
+    "coinbaseinternational": "the protocol before Deribit's, whole, with figures, states and candles by parts",
     "cryptocom": "two structs for most of its channels, sixteen in all",
     "deribit": "notifications, answers and heartbeats, and tickers of options with all of their figures",
     "gate": "spot and contracts have a struct for the frame and one for the content of each channel",

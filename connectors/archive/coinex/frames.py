@@ -20,8 +20,8 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import best, levels, ms, nonzero, optional
-from connectors.archive.coinex import version_1
-from connectors.archive.coinex.prices import prices, unit
+from connectors.archive.coinex import legacy_frames
+from connectors.archive.coinex.shared_frames import prices, unit
 
 SIGN_PRICE = "_SIGNPRICE"
 CHANNELS: dict[Channel, str] = {
@@ -187,4 +187,4 @@ decode_index = Decoder(Index).decode
 
 def parse(frame: bytes) -> Iterable[Event]:
     said = decode(frame)
-    return version_1.events(said.method, said.params) if bytes(said.params) else said.events()
+    return legacy_frames.events(said.method, said.params) if bytes(said.params) else said.events()

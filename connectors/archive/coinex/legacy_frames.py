@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Event
 from aggregator.records import MS_NS, BookDelta, BookSnapshot, Funding, OpenInterest, Record, Ticker
 from aggregator.wire import as_written, levels, nonzero, optional
-from connectors.archive.coinex.prices import prices, unit
+from connectors.archive.coinex.shared_frames import prices, unit
 from connectors.families.viabtc.dotted_wires import TradeRow
 
 

@@ -228,7 +228,7 @@ async def test_on_its_day_one_feed_takes_the_place_of_another() -> None:
 async def test_a_listing_that_does_not_answer_stops_no_feed_from_beginning() -> None:
     looked = asyncio.Event()
 
-    async def fail(*_: object) -> object:
+    async def fail(*_: object, **__: object) -> object:
         raise SessionError("the listing has ended")
 
     def following() -> list[None]:
@@ -237,7 +237,7 @@ async def test_a_listing_that_does_not_answer_stops_no_feed_from_beginning() -> 
 
     followed = SimpleNamespace(
         exchange=toy(),
-        config=SimpleNamespace(max_instruments=9),
+        config=SimpleNamespace(max_instruments=9, processes=1),
         runner=SimpleNamespace(rest=None),
         until_relisting=lambda _: asyncio.sleep(0.01),
         following=following,

@@ -171,6 +171,7 @@ async def test_a_server_that_hangs_is_waited_for(server: Server, tmp_path: Path)
     assert repeats(reader.rows) <= 1000
 
 
+@pytest.mark.timeout(180)  # a busy machine takes its time
 async def test_what_a_full_server_drops_for_a_slow_reader_is_told(
     started: Callable[..., Server], tmp_path: Path
 ) -> None:

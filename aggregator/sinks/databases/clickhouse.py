@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field
 
 from aggregator.records import RECORD_TYPES, Record
 from aggregator.sinks.address import address
-from aggregator.sinks.databases.rows import Part, parts_of, values_of
+from aggregator.sinks.databases.rows import Part, are_null, parts_of, values_of
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
 from aggregator.sinks.tls import only_with, tls_context
 from aggregator.sinks.values import FilePath, Secret, reveal
@@ -171,10 +171,7 @@ def _double(text: str) -> float | None:
 
 def _are_empty(values: Sequence[Any]) -> bool:
     """Tell whether all values of a column are null, or all of them lists without anything in them."""
-    first = values[0]
-    if first is None:
-        return values.count(None) == len(values)
-    return isinstance(first, (list, tuple)) and not first and not any(values)
+    return are_null(values) or (isinstance(values[0], (list, tuple)) and not any(values))
 
 
 # --- the writer

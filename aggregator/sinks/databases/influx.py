@@ -38,7 +38,7 @@ from aggregator.records import (
     Ticker,
 )
 from aggregator.sinks.address import address
-from aggregator.sinks.databases.rows import Getter, Part, getters, parts_of, refusal
+from aggregator.sinks.databases.rows import Getter, Part, are_null, getters, parts_of, refusal
 from aggregator.sinks.http import WebhookAnswer, in_words, judge
 from aggregator.sinks.naming import INFLUX, MOST_PLACES
 from aggregator.sinks.sink import NETWORK, Batch, Context, Sink, Writer
@@ -163,7 +163,7 @@ class Lines:
         told: list[Iterable[object]] = [self._series(kind, records), offsets]
         for column, get in _fields(kind):
             values = list(map(get, records))
-            if values[0] is None and values.count(None) == len(values):
+            if are_null(values):
                 continue
             if None not in values and column.kind in {"count", "time"}:
                 form += f",{column.name}=%di"

@@ -25,6 +25,7 @@ from aggregator.sinks.address import address
 from aggregator.sinks.databases.rows import (
     Getter,
     Part,
+    are_null,
     as_json,
     getters,
     kept,
@@ -186,8 +187,7 @@ def rows_of(part: Part, symbols: RowSymbols) -> Iterator[tuple[dict[str, str], d
 
 def _made(column: Column, values: Sequence[Any]) -> Sequence[Any]:
     """The values of a column as the client takes them; empty: all are null."""
-    is_null = not any(values) if column.kind == "words" else values[0] is None and values.count(None) == len(values)
-    if is_null:
+    if not any(values) if column.kind == "words" else are_null(values):
         return ()
     make = _makers().get(column.kind)
     if make is None:

@@ -91,8 +91,13 @@ def as_json(value: object) -> str:
     return _encode(value).decode()
 
 
+def are_null(values: Sequence[Any]) -> bool:
+    """Tell whether every value of a column is null; there is at least one."""
+    return values[0] is None and values.count(None) == len(values)
+
+
 def _integers(name: str, values: list[Any], misfits: dict[int, dict[str, Any]]) -> list[Any]:
-    if values[0] is None and values.count(None) == len(values):
+    if are_null(values):
         return values
     there = [value for value in values if value is not None] if None in values else values
     if not there or (max(there) <= WIDEST and min(there) >= NARROWEST):

@@ -2,10 +2,13 @@
 
 import zlib
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
+from functools import reduce
 from itertools import chain, zip_longest
 
 from aggregator.wire.numbers import Text, nonzero, optional, text
+
+EXACT = Context(prec=1000)  # by default sums are rounded to 28 digits
 
 
 def levels(rows: list[list[Text]]) -> list[tuple[str, str]]:
@@ -24,7 +27,10 @@ def summed(orders: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     found: dict[str, list[str]] = {}
     for price, size in orders:
         found.setdefault(price, []).append(size)
-    return [(price, sizes[0] if len(sizes) == 1 else f"{sum(map(Decimal, sizes)):f}") for price, sizes in found.items()]
+    return [
+        (price, sizes[0] if len(sizes) == 1 else f"{reduce(EXACT.add, map(Decimal, sizes)):f}")
+        for price, sizes in found.items()
+    ]
 
 
 def crc_in_turns(bids: Sequence[str], asks: Sequence[str]) -> int:

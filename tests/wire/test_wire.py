@@ -799,3 +799,5 @@ def test_orders_of_one_price_are_one_level() -> None:
         ("1.0", "3"),
     ]
     assert summed([]) == []
+    long = "12345678901234567890.123456789012345678"
+    assert summed([("1", long), ("1", "0.000000000000000001")]) == [("1", f"{long[:-1]}9")]  # not rounded

@@ -92,12 +92,17 @@ class Positions:
             self.states[key] = state
 
     def _note_data(self, channel: Channel, record: Record) -> None:
-        topic = self.topics.setdefault((channel, record.raw_symbol), TopicPosition())
-        topic.symbol, topic.at = record.symbol, max(topic.at, record.ts_recv)
-        if not isinstance(record, Instrument | BookSnapshot | OrdersSnapshot):  # those are told at other moments too
-            self.at = max(self.at, record.ts_recv)
+        key, came = (channel, record.raw_symbol), record.ts_recv
+        topic = self.topics.get(key)
+        if topic is None:
+            topic = self.topics[key] = TopicPosition()
+        topic.symbol = record.symbol
+        if came > topic.at:
+            topic.at = came
+        if came > self.at and not isinstance(record, Instrument | BookSnapshot | OrdersSnapshot):
+            self.at = came  # those are told at other moments too
         if isinstance(record, Trade | Liquidation):
-            self._remember((channel, record.raw_symbol, *identity_of(record)), record.ts_recv)
+            self._remember((*key, *identity_of(record)), came)
             if record.sequence is not None:
                 topic.last = max(topic.last or 0, record.sequence)
             elif record.ts_event is not None:

@@ -200,12 +200,12 @@ class Life:
 
     # --- what it does about the lease and the stream
 
-    def line(self) -> tuple[list[str], Collection[str]]:
-        """The members in line, as this one sees them; it may be wrong."""
+    def line(self, *, is_ready: bool) -> tuple[list[str], Collection[str]]:
+        """The members in line, as this one sees them, who knows whether it is ready; it may be wrong."""
         now = self.world.now
         seen = self.world.seen.items()
         alive = {name: ready and now - at < TIMING.ttl / 2 for name, (at, ready) in seen if now - at < TIMING.ttl}
-        alive[self.name] = self.is_ready()
+        alive[self.name] = is_ready
         names = [name for name in ORDER if name in alive]
         return names, [name for name in names if alive[name]]
 
@@ -224,14 +224,16 @@ class Life:
 
     def act(self) -> None:
         world = self.world
-        if not self.cut_out and not self.cut_in:
-            world.seen[self.name] = world.now, self.is_ready()
         if not self.cut_in:
             self.hear(len(world.stream))
+        is_ready = self.is_ready()
+        if not self.cut_in:
+            if not self.cut_out:
+                world.seen[self.name] = world.now, is_ready
             if world.random.random() < (0.2 if world.rough else 0.9):
                 revision, lease = world.bucket
                 world.after(world.delay(), lambda: self.do(lambda: self.observe(revision, lease)))
-        line, ready = self.line()
+        line, ready = self.line(is_ready=is_ready)
         write = self.keeper.step(self.clock(), line, ready, self.wall(), self.share.fence)
         if write is None and self.keeper.is_leaving and self.writer.is_quiet:
             write = self.keeper.release(self.clock(), line, ready)

@@ -97,8 +97,7 @@ class Positions:
         if topic is None:
             topic = self.topics[key] = TopicPosition()
         topic.symbol = record.symbol
-        if came > topic.at:
-            topic.at = came
+        topic.at = max(topic.at, came)
         if came > self.at and not isinstance(record, Instrument | BookSnapshot | OrdersSnapshot):
             self.at = came  # those are told at other moments too
         if isinstance(record, Trade | Liquidation):

@@ -23,7 +23,7 @@ class Message(Struct, frozen=True):
     """
 
     place: str
-    which: list[int]
+    which: Sequence[int]
     first: int
     last: int
     payload: bytes
@@ -68,7 +68,7 @@ def messages_of(
     most_records = most_records or len(places)
     is_one = batch.size <= most_bytes and len(places) <= most_records and places.count(places[0]) == len(places)
     if is_one:  # nothing to part
-        return [Message(places[0], list(range(len(places))), batch.first, batch.last, batch.blob)], []
+        return [Message(places[0], range(len(places)), batch.first, batch.last, batch.blob)], []
     if most_records == 1:
         return _singly(batch, places, most_bytes)
     sizes = list(map(len, batch.lines))

@@ -1,4 +1,4 @@
-"""ClickHouse: the client inserts the same columns, by its native form and column by column, one insert a batch.
+"""ClickHouse: the client inserts the same columns into the same table, in its native form, one insert a batch.
 
 The server is its engine behind a server of the tests, so the rates say how both fare there, and nothing of a real one.
 """
@@ -12,7 +12,7 @@ import clickhouse_connect
 
 from aggregator.bus.bus import Batch
 from aggregator.records import Trade
-from aggregator.sinks.databases.clickhouse import KEY, SINK, table_columns
+from aggregator.sinks.databases.clickhouse import SINK, missing, table_columns
 from bench.targets.target import Mode, Send, Target
 from tests.support.servers import clickhouse as server
 
@@ -34,18 +34,16 @@ async def alone(port: int) -> AsyncIterator[Send]:
     client = await asyncio.to_thread(clickhouse_connect.get_client, host="127.0.0.1", port=port, compress=False)
     names = ["epoch", *FIELDS, *NUMBERS, *(f"{name}_text" for name in NUMBERS)]
     types = {column.name: column.type for column in table_columns(Trade)}
-    told = ", ".join(f"`{name}` {types[name]}" for name in names)
-    client.command(
-        f"CREATE TABLE trade ({told}) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(ts_recv) ORDER BY {KEY} "
-        "SETTINGS allow_nullable_key = 1"
-    )
+    client.command("CREATE DATABASE IF NOT EXISTS market")
+    for statement in missing("market", ()):
+        client.command(statement)
 
     async def send(batch: Batch) -> None:
         records = batch.records
         texts = [[getattr(record, name) for record in records] for name in NUMBERS]
         plain = [[getattr(record, name) for record in records] for name in FIELDS]
         held = [[batch.epoch] * len(records), *plain, *([float(text) for text in each] for each in texts), *texts]
-        insert = partial(client.insert, "trade", held, column_names=names, column_oriented=True)
+        insert = partial(client.insert, "trade", held, database="market", column_names=names, column_oriented=True)
         await asyncio.to_thread(insert, column_type_names=[types[name] for name in names])
 
     try:

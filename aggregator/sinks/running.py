@@ -33,6 +33,7 @@ from aggregator.sinks.status import SinkStatus, State
 OF_DATA = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # the record may be to blame for these
 MOST_FAILURES = 4  # so often one batch may meet such an error; then the records to blame are looked for
 LAST_PAUSE_S = 0.1  # between two tries while the daemon stops
+STEP = 0.05  # a step that comes sooner after another one than this part of a timeout changes nothing
 CLOSING_S = 0.5  # a writer has so long to close after a failure, or when the time to drain is over
 SILENT_S = 60.0  # for so long after a line of the log a sink that fails again and again is not named anew
 
@@ -130,7 +131,7 @@ class QueuedSink:
             self._places = PlaceNotes(config.name, place)
             queue = self.queue = SpillQueue(config.sink.name, bus, bus.history, config.delivery)
             context.place = lambda: queue.place
-        context.fail = self._fail
+        context.fail, context.step = self._fail, self._step
         self.task: asyncio.Task[None] | None = None
         self._config = config
         self._delivery = config.delivery
@@ -144,6 +145,7 @@ class QueuedSink:
         self._at: deque[Batch] = deque()  # a batch that was taken from the queue and is to be written, or parts of one
         self._raised: Exception | None = None  # by a write within the call that published, or by nothing that was given
         self._busy: Awaitable[None] | None = None  # such a write asked to wait for it
+        self._limit: asyncio.Timeout | None = None  # of the call that is waited for
         self._pauses = _Pauses(config.delivery.backoff, config.delivery.longest_backoff)
         self._failures = 0  # in a row, with the batch that is being written
         self._is_ready = True  # to be given a batch within the call that publishes
@@ -293,18 +295,30 @@ class QueuedSink:
         return await self._timed(self._config.sink.open(self._config.settings, self._context))
 
     async def _timed(self, call: Awaitable[T]) -> T:
-        """Wait for a call, but no longer than a write may take. Raises TimeoutError with words."""
+        """Wait for a call, but no longer than a write may come no further. Raises TimeoutError with words."""
         seconds = self._delivery.timeout
         if not seconds:
             return await call
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
+                self._limit = limit
                 return await call
         except TimeoutError as error:
             if limit.expired():
                 raise TimeoutError(f"no answer within {seconds:g} s") from error
             raise
+        finally:
+            self._limit = None
+
+    def _step(self) -> None:
+        """Wait longer for the call that has come further."""
+        limit, seconds = self._limit, self._delivery.timeout
+        if limit is None or limit.expired():
+            return
+        until, when = asyncio.get_running_loop().time() + seconds, limit.when()
+        if when is not None and until - when > seconds * STEP:  # hot: there may be thousands of steps in a second
+            limit.reschedule(until)
 
     async def _close(self) -> None:
         """Have the writer give back what it holds, whatever it says to that."""

@@ -134,7 +134,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
     batch_records: records that are given to it at once, at most
     batch_bytes: bytes of their lines, at most; a single record that is larger is given alone
     batch_age: how long a record waits for others before it is given
-    timeout: a write that takes longer has failed: the sink is opened anew and given the batch again; 0: no limit
+    timeout: a write that comes no further for so long has failed: the sink is opened anew and given the batch again; 0:
+        no limit
     backoff: the pause before something that failed is tried again; it doubles each time, and chance makes it shorter
     longest_backoff: the longest such pause
     dead_letters: the file for records that the sink refuses, with the reason; by default one in `dead` below `state`
@@ -175,6 +176,8 @@ class Context:
     place: where the stream is before the batch that is being given, which `lasting` may say later; null: the sink does
         not spill
     fail: says that the writer cannot go on though it is given nothing: it is closed, and another opened
+    step: says that the write at hand has come further, as by the answer to one of many messages; its `timeout` begins
+        anew, for a target that is only slow would be given the same batch for ever
     """
 
     def __init__(
@@ -199,6 +202,7 @@ class Context:
         self.trouble: str | None = None
         self.place: Callable[[], Cursor | None] = lambda: None
         self.fail: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
+        self.step: Callable[[], None] = lambda: None
 
     def lose(self, count: int) -> None:
         """Count records that were taken, and could not be kept after all; the writer tells its target of them."""

@@ -482,6 +482,38 @@ def test_a_write_that_takes_too_long_has_failed() -> None:
     virtually(main)
 
 
+def test_a_write_may_take_as_long_as_it_comes_further() -> None:
+    async def main() -> None:
+        contexts: list[Context] = []
+
+        async def is_slow(batch: Batch) -> None:
+            for _ in range(10):
+                await asyncio.sleep(20)
+                contexts[-1].step()
+
+        writer = Keeping(is_slow)
+
+        async def opened(settings: NoSettings, context: Context) -> Writer:
+            contexts.append(context)
+            return writer
+
+        bus = Bus("e1")
+        delivery = structs.replace(PLAIN, timeout=30.0)
+        sink = running(Sink("slow", NoSettings, opened, delivery=delivery).configured(), bus)
+        assert isinstance(sink, QueuedSink)
+        await sink.start()
+        bus.publish(trades(10))
+        await asyncio.sleep(150)
+        assert (sink.status().failing, writer.offsets) == (None, [])
+        await asyncio.sleep(51)
+        assert writer.offsets == list(range(1, 11))
+        contexts[-1].step()  # nothing is written: it means nothing
+        await drained(sink)
+        assert sink.status().restarts == 0
+
+    virtually(main)
+
+
 def test_what_is_not_written_when_the_time_to_drain_is_over_is_counted() -> None:
     async def main() -> None:
         async def hangs(batch: Batch) -> None:

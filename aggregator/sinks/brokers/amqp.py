@@ -76,8 +76,10 @@ class AmqpWriter(Writer):
         connection: "AbstractConnection",
         channel: "AbstractChannel",
         exchange: "AbstractExchange",
+        step: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._step = step
         self._connection = connection
         self._channel = channel
         self._exchange = exchange
@@ -122,6 +124,7 @@ class AmqpWriter(Writer):
         is_awaited = self._settings.unrouted == "wait"
         try:
             await self._exchange.publish(parcel, message.place, mandatory=is_awaited)
+            self._step()
         except PublishError as error:
             raise Retry(
                 f"no queue takes {message.place}: bind one to the exchange {self._settings.exchange}"
@@ -236,7 +239,7 @@ async def open_amqp(settings: AmqpSettings, context: Context) -> Writer:
         if isinstance(error, AMQPError | RuntimeError):
             raise _failure(error) from error
         raise
-    return AmqpWriter(settings, connection, channel, exchange)
+    return AmqpWriter(settings, connection, channel, exchange, context.step)
 
 
 SINK = Sink(

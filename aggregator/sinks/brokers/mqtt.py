@@ -8,6 +8,7 @@ Protocol: https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -229,9 +230,10 @@ class _TlsSocket(ssl.SSLSocket):
 class MqttWriter(Writer):
     """A connection, and the place of the last record at each topic of MQTT."""
 
-    def __init__(self, settings: MqttSettings, line: _Line) -> None:
+    def __init__(self, settings: MqttSettings, line: _Line, step: Callable[[], None]) -> None:
         self._settings = settings
         self._line = line
+        self._step = step
         self._places = Places(MQTT, f"{settings.prefix}/", by_symbol=settings.mode == "records")
         self._chain = Chain()
         self._taken: set[tuple[str, int]] = set()  # the server has these of the batch at hand
@@ -250,6 +252,7 @@ class MqttWriter(Writer):
             elif (message.place, message.first) not in self._taken:
                 answer = await self._publish(batch.epoch, message, previous)
                 if answer is not None:
+                    answer.add_done_callback(lambda _: self._step())
                     asked.append((message, answer))
         if not self._settings.qos:
             await self._line.answers()
@@ -303,7 +306,7 @@ def _words(reason: int) -> str:
     return f"{ReasonCode(PacketTypes.PUBACK, identifier=reason)} ({reason:#x})"
 
 
-async def open_mqtt(settings: MqttSettings, context: Context) -> Writer:  # noqa: ARG001 - every sink has it
+async def open_mqtt(settings: MqttSettings, context: Context) -> Writer:
     """Connect, and wait for the server's welcome. Raises OSError."""
     from paho.mqtt.client import Client, MQTTv5
     from paho.mqtt.enums import CallbackAPIVersion
@@ -323,7 +326,7 @@ async def open_mqtt(settings: MqttSettings, context: Context) -> Writer:  # noqa
     except BaseException:
         line.close()
         raise
-    return MqttWriter(settings, line)
+    return MqttWriter(settings, line, context.step)
 
 
 SINK = Sink(

@@ -53,9 +53,10 @@ class NatsSettings(NatsKeys, frozen=True, kw_only=True):
 class NatsWriter(Writer):
     """A connection to one of the servers."""
 
-    def __init__(self, settings: NatsSettings, client: "Client", watch: Watch, daemon: str) -> None:
-        """Write over a connection that stands; `daemon` is the name by which others know this one."""
+    def __init__(self, settings: NatsSettings, client: "Client", watch: Watch, context: Context) -> None:
+        """Write over a connection that stands."""
         self._settings = settings
+        self._step, daemon = context.step, context.daemon
         self._client = client
         self._places = Places(NATS, f"{settings.prefix}.", by_symbol=settings.mode != "frames")
         self._watch = watch
@@ -145,6 +146,7 @@ class NatsWriter(Writer):
                 message.place, message.payload, stream=self._settings.stream, headers={"Nats-Msg-Id": id, **headers}
             )
             answers.append(await publishing)
+            answers[-1].add_done_callback(lambda _: self._step())
         said_of = await self._watch.while_connected(asyncio.gather(*answers, return_exceptions=True))
         for message, answer in zip(messages, said_of, strict=True):
             if isinstance(answer, BaseException):
@@ -179,7 +181,7 @@ def _size(room: int) -> str:
 async def open_nats(settings: NatsSettings, context: Context) -> Writer:
     """Connect, and make the stream that is missing. Raises OSError."""
     watch = Watch()
-    writer = NatsWriter(settings, await connect(settings.servers, settings, watch), watch, context.daemon)
+    writer = NatsWriter(settings, await connect(settings.servers, settings, watch), watch, context)
     try:
         await writer.prepare()
     except BaseException:

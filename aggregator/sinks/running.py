@@ -33,7 +33,7 @@ from aggregator.sinks.status import SinkStatus, State
 OF_DATA = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # the record may be to blame for these
 MOST_FAILURES = 4  # so often one batch may meet such an error; then the records to blame are looked for
 LAST_PAUSE_S = 0.1  # between two tries while the daemon stops
-STEP = 0.05  # a step that comes sooner after another one than this part of a timeout changes nothing
+STEP = 0.05  # the part of a timeout within which a second step of a write changes nothing
 CLOSING_S = 0.5  # a writer has so long to close after a failure, or when the time to drain is over
 SILENT_S = 60.0  # for so long after a line of the log a sink that fails again and again is not named anew
 
@@ -145,7 +145,7 @@ class QueuedSink:
         self._at: deque[Batch] = deque()  # a batch that was taken from the queue and is to be written, or parts of one
         self._raised: Exception | None = None  # by a write within the call that published, or by nothing that was given
         self._busy: Awaitable[None] | None = None  # such a write asked to wait for it
-        self._limit: asyncio.Timeout | None = None  # of the call that is waited for
+        self._limit: asyncio.Timeout | None = None  # it ends the call that is waited for
         self._pauses = _Pauses(config.delivery.backoff, config.delivery.longest_backoff)
         self._failures = 0  # in a row, with the batch that is being written
         self._is_ready = True  # to be given a batch within the call that publishes

@@ -4,7 +4,6 @@ What must be sent stands in `outbox`, what must be asked for by REST in `wanted`
 clock. The live daemon, a replay, the sandbox's tests and every other test drive this very object.
 """
 
-import heapq
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
@@ -29,6 +28,7 @@ from aggregator.records import (
 from aggregator.sequence import unnumbered
 from aggregator.session.arbitrated import Position
 from aggregator.session.audit import Audits
+from aggregator.session.due import DueTopics
 from aggregator.session.fetches import Fetch, Fetches
 from aggregator.session.moment import NEVER_NS, Now
 from aggregator.session.naming import of_market, spoken
@@ -132,7 +132,7 @@ class Session:
         self._asks_at_once = snapshot is not None and not snapshot.in_band and (rule.sure or not snapshot.after_delta)
         self._audits = Audits(self.topics, self._answers, audit)
         self._is_open = False
-        self._due: list[tuple[int, int, Topic]] = []  # a heap: topics that time alone makes due, and when
+        self._due = DueTopics(self.topics.numbered)
         self._looking: deque[Topic] = deque()  # topics that this tick has still to look at
         self._heard = 0  # when the last frame came, as known at the last tick
         self._frames = 0  # frames that had come then
@@ -221,6 +221,7 @@ class Session:
     def receive(self, frames: Sequence[bytes], now: Now) -> list[Record]:  # noqa: C901, PLR0912 - hot, so no calls
         """Make records of the frames of one read of the socket; `reconnect_reason` may change."""
         out: list[Record] = []
+        event: Event | None = None
         wall, mono = now.wall, now.mono
         exchange, conn, source, topics_of, inflate, parse, counts = self._reading
         self.moment = now
@@ -254,8 +255,10 @@ class Session:
                     break
         counts.frames += len(frames)
         counts.bytes += sum(map(len, frames))
-        if counts.is_to_look:
-            counts.look(out)
+        if event is not None:
+            counts.has_news = True
+            if counts.is_to_look:
+                counts.look(out)
         if self._needs:
             self._serve(now)
         if wall < self._wall:
@@ -307,6 +310,7 @@ class Session:
                 break
         counts.frames += count
         counts.bytes += size
+        counts.has_news = True
         if needs:
             self._serve(self.moment)
         if count:
@@ -373,6 +377,7 @@ class Session:
 
     def _take(self, events: Iterable[Event], out: list[Record], now: Now) -> None:
         """Make records of the events of one frame, as `receive` does, off the hot path."""
+        self._counts.has_news = True
         for event in events:
             topics = self.topics.by_type.get(type(event))
             if topics is None:
@@ -410,8 +415,7 @@ class Session:
 
     def _begin_tick(self, out: list[Record], now: Now) -> bool:
         """Do what concerns the connection as a whole, and find the topics to look at. False: the connection is dead."""
-        has_come = self._counts.frames != self._frames
-        if has_come:
+        if self._counts.frames != self._frames:
             self._frames, self._heard = self._counts.frames, self.moment.mono
         self.moment = now
         if self._unreadable.run.is_over(now):
@@ -429,18 +433,14 @@ class Session:
             topic = self.topics.get(channel, raw_symbol)
             if topic is not None and not topic.heard:
                 happen(topic, "unacknowledged", out, now, "the subscription was not acknowledged")
-        self._looking.extend(self._to_look_at(now, has_come=has_come))
+        self._looking.extend(self._to_look_at(now))
         return True
 
-    def _to_look_at(self, now: Now, *, has_come: bool) -> list[Topic]:
+    def _to_look_at(self, now: Now) -> list[Topic]:
         """The topics to which something has happened, and those that time alone makes due; the oldest first."""
-        found = dict.fromkeys(self.topics.fresh()) if has_come else {}
-        due = self._due
-        while due and due[0][0] <= now.mono:
-            at, _, topic = heapq.heappop(due)
-            if topic.due == at:  # else it has another place here
-                topic.due = NEVER_NS
-                found[topic] = None
+        found = dict.fromkeys(self.topics.fresh()) if self._counts.has_news else {}
+        self._counts.has_news = False
+        found |= dict.fromkeys(self._due.take(now.mono))
         if self._touched:
             found |= self._touched
             self._touched.clear()
@@ -727,9 +727,7 @@ class Session:
             self._place.touch(topic)
         if self._is_live and not isinstance(topic, OrdersTopic):  # orders fare as their book does
             due = min(due, self._watch.look_at(topic, out, now))
-        if due < topic.due:
-            topic.due = due
-            heapq.heappush(self._due, (due, topic.number, topic))
+        self._due.put(topic, due)
 
     def _want_book(self, topic: BookTopic, now: Now) -> int:
         """Ask for a book that is not there, if it does not come by itself or has not come in time.

@@ -18,7 +18,8 @@ AT_ONCE = (Trade, BookDelta, Bbo)  # records that are sent when they happen
 class Counts:
     """The figures of one connection, in all and since its last summary.
 
-    Who owns it adds up `frames`, `bytes`, `refused` and `unread`: a call for each read of a socket would cost too much.
+    Who owns it adds up `frames`, `bytes`, `refused` and `unread`, and sets `has_news`: a call for each read of a socket
+    would cost too much.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Counts:
         "_told",
         "bytes",
         "frames",
+        "has_news",
         "is_to_look",
         "refused",
         "unread",
@@ -42,6 +44,7 @@ class Counts:
     def __init__(self, place: Origin) -> None:
         self.frames = self.bytes = self.refused = self.unread = 0
         self.is_to_look = True  # True: `look` is to be called with the records of the next read
+        self.has_news = False  # True: a frame has told something since the last tick: heartbeats tell nothing
         self._looks = LOOKED_AT
         self._place = place
         self._gone: Counter[str] = Counter()  # the counts of topics that were forgotten

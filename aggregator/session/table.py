@@ -57,6 +57,7 @@ class TopicTable:
         self._context = context
         self._all: dict[Key, Topic] = {}
         self._made = 0
+        self.numbered: dict[int, Topic] = {}  # by their numbers
         self._channels: dict[Channel, dict[str | None, Topic]] = {channel: {} for channel in CHANNELS}
         self.by_type: dict[type, dict[str | None, Topic]] = {
             record: self._channels[channel] for record, channel in READ_BY.items()
@@ -85,6 +86,7 @@ class TopicTable:
             topic = self._all[channel, raw_symbol] = self._make(channel, raw_symbol)
             topic.subscribed = now.mono
             topic.number = self._made = self._made + 1
+            self.numbered[topic.number] = topic
             self._context.place.touch(topic)
             self._channels[channel][raw_symbol] = topic
         return topic
@@ -97,6 +99,7 @@ class TopicTable:
         """Remove a topic that is no longer wanted."""
         topic = self._all.pop(key, None)
         if topic is not None:
+            del self.numbered[topic.number]
             topic.number = -1
         self._channels[key[0]].pop(key[1], None)
 

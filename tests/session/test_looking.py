@@ -3,14 +3,16 @@
 import gc
 import json
 from collections.abc import Iterable, Sequence
+from types import FrameType
 
 import pytest
 
 from aggregator.exchange import Accepted, Event, Stream, Subscription
 from aggregator.records import SECOND_NS, Health, Record, Ticker
-from aggregator.session.moment import Now
+from aggregator.session.moment import NEVER_NS, Now
 from aggregator.session.requested import Asked, RequestQueue
 from aggregator.session.session import Session
+from aggregator.session.table import TopicTable
 from aggregator.session.topics import Topic
 
 NAMES = tuple(f"M{number}" for number in range(120))
@@ -18,6 +20,8 @@ NAMES = tuple(f"M{number}" for number in range(120))
 
 def parse(frame: bytes) -> Iterable[Event]:
     said = json.loads(frame)
+    if said is None:  # a heartbeat
+        return ()
     return (Accepted(id=said),) if isinstance(said, int) else (Ticker(raw_symbol=said, last="1"),)
 
 
@@ -150,6 +154,54 @@ def test_only_topics_that_something_happens_to_are_looked_at(monkeypatch: pytest
     talk.wait(2)
     assert set(looked) == {"M9"}
     assert talk.told("M9")[-1][0] == "live"
+
+
+def test_heartbeats_have_no_topic_compared_and_any_record_has_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Talk()
+    talk.wait(2)
+    compared: list[int] = []
+    fresh = TopicTable.fresh
+
+    def noted(table: TopicTable) -> list[Topic]:
+        compared.append(talk.second)
+        return fresh(table)
+
+    monkeypatch.setattr(TopicTable, "fresh", noted)
+    for _ in range(5):
+        talk.say(None)
+        talk.wait(1)
+    assert compared == []
+    reads: list[tuple[object, ...]] = [("M3",), ("M4", {}), ({}, "M5"), ("M6", "none of ours", None)]
+    for said in reads:  # nothing can be made of {}
+        talk.say(*said)
+        talk.wait(1)
+        assert compared[-1] == talk.second
+        talk.say(None)
+        talk.wait(1)
+    assert {topic.raw_symbol for topic in talk.session.topics if topic.pulse.count} == {"M3", "M4", "M5", "M6"}
+
+
+def test_no_object_for_the_collector_says_when_a_topic_is_due() -> None:
+    talk = Talk()
+    talk.wait(1300)
+    topic = talk.session.topics.get("ticker", "M0")
+    assert topic is not None
+    assert topic.due < NEVER_NS
+    assert {type(holder) for holder in gc.get_referrers(topic)} <= {dict, FrameType}
+
+
+def test_a_topic_that_was_removed_has_left_nothing_of_when_it_was_due_to_another() -> None:
+    talk = Talk()
+    talk.wait(30)
+    again = [Subscription("ticker", "M0")]
+    talk.session.unsubscribe(again, talk.now)
+    talk.session.subscribe(again, talk.now)
+    talk._answer()
+    talk.asked.clear()
+    talk.wait(9)
+    assert not [one for one in talk.asked if "M0" in one], "it has ten seconds of its own"
+    talk.wait(2)
+    assert [one[0] > 0 for one in talk.asked if "M0" in one] == [False, True]  # type: ignore[operator]
 
 
 def test_topics_of_a_connection_that_is_over_are_free_without_the_collector() -> None:

@@ -60,7 +60,14 @@ CHANNELS: tuple[Channel, ...] = ("trades", "ticker")
 ABOUT = (Gap, Health, Summary)  # records that the program itself makes
 ADDRESSES = {"okx": "wss://ws.okx.com:8443/ws/v5/public", "binance": "wss://stream.binance.com:9443/stream"}
 
-Row = tuple[str, str, float]  # what, in which unit, how much
+Row = tuple[str, str, float, str]  # what, in which unit, how much, and what it must keep to, if anything
+
+HOLD_MS = "≤ 5"  # whatever holds the loop
+QUIET_PERCENT, QUIET_RECORDS = "≤ 3", "≤ 50"  # of a core, and records a second, for 100,000 quiet topics
+LEVEL_BYTES = "≤ 84"  # 0.4 of what a level took when all of them stood in a dictionary
+NORMALIZE_US = {"okx": "≤ 4.6", "binance": "≤ 2.3"}  # 0.3 of what they took in commit 8d41009
+TWO_JOBS_TIMES = "≥ 1.9"
+START_S, START_MB = "≤ 10", "≤ 400"
 
 
 class Said(Struct):
@@ -253,6 +260,7 @@ async def quiet(count: int, holds: Holds, *, has_prices: bool) -> list[Row]:
     """Topics that have told something once, or nothing at all: what they cost when that has been so for a while."""
     what = "quiet topics" if has_prices else "silent topics"
     running = Running(count, has_prices=has_prices)
+    sweeping = asyncio.create_task(Collector().sweep())
     await asyncio.sleep(0)  # until here it was the bench itself that held the loop
     holds.take()
     task = await running.follow()
@@ -262,13 +270,14 @@ async def quiet(count: int, holds: Holds, *, has_prices: bool) -> list[Row]:
     await asyncio.sleep(WATCHED_S)
     share, records = (time.process_time() - begun) / WATCHED_S, (running.records["own"] - before) / WATCHED_S
     task.cancel()
+    sweeping.cancel()
     return [
-        (f"{what}: of a core, for {TOPICS:,}", "%", 100 * share * TOPICS / count),
-        (f"{what}: records a second, for {TOPICS:,}", "", records * TOPICS / count),
-        (f"{what}: longest hold, {count:,} in the loop, while they begin and fall silent", "ms", first),
-        (f"{what}: longest hold afterwards", "ms", holds.take()),
-        (f"{what}: longest collection while they begin", "ms", collection),
-        (f"{what}: longest collection afterwards", "ms", holds.collection()),
+        (f"{what}: of a core, for {TOPICS:,}", "%", 100 * share * TOPICS / count, QUIET_PERCENT),
+        (f"{what}: records a second, for {TOPICS:,}", "", records * TOPICS / count, QUIET_RECORDS),
+        (f"{what}: longest hold, {count:,} in the loop, while they begin and fall silent", "ms", first, HOLD_MS),
+        (f"{what}: longest hold afterwards", "ms", holds.take(), HOLD_MS),
+        (f"{what}: longest collection while they begin", "ms", collection, HOLD_MS),
+        (f"{what}: longest collection afterwards", "ms", holds.collection(), HOLD_MS),
     ]
 
 
@@ -292,7 +301,7 @@ async def loaded(holds: Holds) -> list[Row]:
     rows.append(("the collector's look at all that lives", holds.collection()))
     task.cancel()
     sweeping.cancel()
-    return [(f"longest hold, {LOADED:,} topics: {what}", "ms", took) for what, took in rows]
+    return [(f"longest hold, {LOADED:,} topics: {what}", "ms", took, HOLD_MS) for what, took in rows]
 
 
 def longest(holds: Holds, steps: Iterable[object]) -> float:
@@ -318,7 +327,8 @@ async def listed(holds: Holds) -> list[Row]:
     config = ExchangeConfig(id="toy", channels=CHANNELS, symbols=("*",), endpoints={}, max_topics=10**6)
     steps = Followed(config, running.exchange, running.runner, again).choosing()
     title = f"longest hold, a listing of {LOADED // len(CHANNELS):,} markets: "
-    return [(title + "asking and reading", "ms", held), (title + "choosing", "ms", longest(holds, steps))]
+    choosing = longest(holds, steps)
+    return [(title + "asking and reading", "ms", held, HOLD_MS), (title + "choosing", "ms", choosing, HOLD_MS)]
 
 
 async def body(running: Running, request: Request) -> bytes:
@@ -346,9 +356,9 @@ async def started() -> list[Row]:
     for task in tasks:
         task.cancel()
     return [
-        (title + "processor time", "s", time.process_time() - begun),
-        (title + "which limits of the exchanges stretch to", "s", asyncio.get_running_loop().time() - at),
-        (title + "peak memory", "MB", peak),
+        (title + "processor time", "s", time.process_time() - begun, START_S),
+        (title + "which limits of the exchanges stretch to", "s", asyncio.get_running_loop().time() - at, ""),
+        (title + "peak memory", "MB", peak, START_MB),
     ]
 
 
@@ -359,11 +369,11 @@ def books(share: float) -> list[Row]:
     kept, _ = moved(count, "about 5")
     gc.collect()
     each = (resident(os.getpid()) - before) * 2**20 / count / (2 * DEEP)
-    found = [(f"memory of a level, {count} books of {DEEP} a side", "bytes", each)]
+    found: list[Row] = [(f"memory of a level, {count} books of {DEEP} a side", "bytes", each, LEVEL_BYTES)]
     kept.clear()
     for kind, (levels, _) in BOOK_DELTAS.items():
         few = count if levels < DEEP // 10 else max(20, count // 10)  # for they take as many times as long
-        found.append((f"a delta of {kind} levels, {few} such books", "µs", moved(few, kind)[1]))
+        found.append((f"a delta of {kind} levels, {few} such books", "µs", moved(few, kind)[1], ""))
     return found
 
 
@@ -403,10 +413,12 @@ def normalize(share: float) -> list[Row]:
         for id in ADDRESSES:
             short, long = (written(Path(directory) / f"{id}.{n}.jsonl", id, n) for n in (100, count))
             cost = used(id, [long]) - used(id, [short])
-            rows.append((f"normalize, {id}'s frames with addresses", "µs a frame", cost / count * 1e6))
+            title = f"normalize, {id}'s frames with addresses"
+            rows.append((title, "µs a frame", cost / count * 1e6, NORMALIZE_US[id]))
         files = [written(Path(directory) / f"{n}.jsonl", "okx", count // 4) for n in range(CAPTURES)]
         one, two = (clocked("okx", files, jobs) for jobs in (1, 2))
-        rows.append((f"normalize --jobs 2, {CAPTURES} captures: --jobs 1 over it, by the clock", "times", one / two))
+        title = f"normalize --jobs 2, {CAPTURES} captures: --jobs 1 over it, by the clock"
+        rows.append((title, "times", one / two, TWO_JOBS_TIMES))
     return rows
 
 
@@ -469,8 +481,8 @@ def report(share: float, only: str | None = None) -> list[Row]:
         print(f"scale: {name}", file=sys.stderr)
         run = [sys.executable, "-m", "bench.scale", "--share", str(share), "--part", name]
         done = subprocess.run(run, check=True, cwd=ROOT, stdout=subprocess.PIPE)  # noqa: S603 - ourselves
-        found += [(str(what), str(unit), float(value)) for what, unit, value in json.loads(done.stdout)]
-    table(f"whole markets, at a share of {share:g}", ("what", "unit", "figure"), found)
+        found += [(str(what), str(unit), float(value), str(bar)) for what, unit, value, bar in json.loads(done.stdout)]
+    table(f"whole markets, at a share of {share:g}", ("what", "unit", "figure", "bar"), found)
     return found
 
 

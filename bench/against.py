@@ -230,6 +230,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("against", metavar="COMMIT", help="the commit to compare with")
     parser.add_argument("--commit", help="what is compared; without it, the files as they stand here")
     parser.add_argument("--rounds", type=int, help=f"without it, {Extent().rounds}")
+    parser.add_argument("--exchanges", help=f"whose frames are made; without it, {','.join(EXCHANGES)}")
     parser.add_argument("--quick", action="store_true", help="one short round, which only shows that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the report is left")
     return parser.parse_args()
@@ -239,6 +240,8 @@ def main() -> None:
     """Copy, measure in turns, print."""
     options = arguments()
     extent = QUICK if options.quick else Extent()
+    if options.exchanges:
+        extent = replace(extent, exchanges=options.exchanges.split(","))
     if options.rounds:
         extent = replace(extent, rounds=options.rounds)
     with tempfile.TemporaryDirectory() as directory:

@@ -9,7 +9,7 @@ from bench.formats import WIRES
 from bench.market import PAIRS, Ladder, Pair
 from bench.wires import Moment, Wire
 
-LEVELS = {"depth10": 10, "depth100": 100, "depth1000": 1000}
+LEVELS = {"depth2": 2, "depth10": 10, "depth100": 100, "depth1000": 1000}
 FRAMES = {"depth100": 1000, "depth1000": 200}  # what is long is fewer
 SHARES = {"trade": 35, "ticker": 30, "book": 35}  # of a mixed capture
 
@@ -80,4 +80,7 @@ def _message(wire: Wire, kind: str, ladder: Ladder) -> object:
 
 def _instrument(raw_symbol: str, pair: Pair) -> Instrument:
     quote = "USDT" if raw_symbol.upper().endswith("USDT") else pair.quote
-    return Instrument(raw_symbol=raw_symbol, symbol=f"{pair.base}/{quote}", base=pair.base, quote=quote)
+    # The steps say how many digits of a number a checksum counts.
+    tick, lot = pair.price(1), pair.size(1)
+    symbol = f"{pair.base}/{quote}"
+    return Instrument(raw_symbol=raw_symbol, symbol=symbol, base=pair.base, quote=quote, tick_size=tick, lot_size=lot)

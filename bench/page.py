@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import convert
 from msgspec.json import decode
 
-from bench import daemon, hot, live, peers
+from bench import callbacks, daemon, hot, live, peers
 from bench.measure import MICRO
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -96,6 +96,17 @@ def of_live(report: Report) -> str:
     return table(report, f"frames | sent | {head}", rows())
 
 
+def of_callbacks(report: Report) -> str:
+    """Beside nautilus_trader, from a socket to a Python callback."""
+
+    def rows() -> Rows:
+        for row in convert(report["callbacks"], list[callbacks.Row]):
+            spread = "{:.1f} to {:.1f}".format(*row.range)
+            yield row.kind, row.name, figure(row.ours), figure(row.theirs), f"{row.ratio:.1f}", spread
+
+    return table(report, "frames | sent | CPU ours | CPU nautilus_trader | × | of the turns", rows())  # noqa: RUF001
+
+
 def of_daemon(report: Report) -> str:
     """The whole daemon."""
 
@@ -134,6 +145,7 @@ def main(paths: Sequence[str]) -> None:
         for key, name, show in (
             ("rows", "peers", of_peers),
             ("live", "socket", of_live),
+            ("callbacks", "callbacks", of_callbacks),
             ("daemon", "daemon", of_daemon),
         ):
             if report.get(key):

@@ -12,15 +12,17 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from bench import captures, live
+from bench import callbacks, captures, live
 from bench.captures import CACHE, PROGRAM
-from bench.frames import Capture
+from bench.frames import Capture, make
 from bench.hot import Bench, Unreadable
 from bench.measure import MICRO, conditions, pinned, processors, settle, show_conditions, table, write
 
@@ -35,13 +37,16 @@ NODE_FIGURE = re.compile(r"(\d+) out .*\(cpu ([\d.]+);")  # records that came ou
 class Peer(Struct, frozen=True):
     """A program to compare with: what is installed, how one capture is measured, and in what it is said.
 
-    script: of the directory SCRIPTS; yields: the key of its report that counts what came out
+    script: of the directory SCRIPTS, none where it is measured over a socket alone
+    yields: the key of its report that counts what came out
+    modern: whether it wants Python 3.13, where that is on this machine
     """
 
     name: str
     packages: tuple[str, ...]
-    script: str
+    script: str = ""
     yields: str = ""
+    modern: bool = False
 
     @property
     def home(self) -> Path:
@@ -54,11 +59,14 @@ class Peer(Struct, frozen=True):
         return self.home / "bin" / "python"
 
 
+NAUTILUS = Peer("nautilus_trader", ("nautilus_trader==1.231.0", "uvloop"), modern=True)
+
+
 def peers() -> list[Peer]:
     """Those whose interpreter is on this machine; what is missing is named and left out."""
     newest = "cryptofeed==3.0.1" if modern_python() else "cryptofeed==2.4.1"  # 3.0 needs Python 3.13
     found = [
-        Peer("cryptofeed", (newest, "uvloop"), "peer_cryptofeed.py", "callbacks"),
+        Peer("cryptofeed", (newest, "uvloop"), "peer_cryptofeed.py", "callbacks", modern=True),
         Peer("ccxt", ("ccxt==4.5.90", "orjson"), "peer_ccxt.py", "resolves"),
     ]
     if shutil.which("node") and shutil.which("npm"):
@@ -89,10 +97,23 @@ def install(peer: Peer) -> None:
     if peer.script.endswith(".cjs"):
         _run(["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(peer.home), *peer.packages])
     else:
-        python = modern_python() if peer.name == "cryptofeed" else None
+        python = modern_python() if peer.modern else None
         _run([python or sys.executable, "-m", "venv", str(peer.home)])
         _run([str(peer.python), "-m", "pip", "install", "-qq", *peer.packages])
     done.touch()
+
+
+def called_back() -> list[callbacks.Row]:
+    """Ours beside nautilus_trader, to a callback; where it cannot be installed, that is said, and there are no rows."""
+    if modern_python() is None:
+        print("nautilus_trader: left out: its wheels want Python 3.12 or later, and no 3.13 was found on this machine")
+        return []
+    try:
+        install(NAUTILUS)
+    except subprocess.CalledProcessError:
+        print(f"nautilus_trader: left out: {NAUTILUS.packages[0]} cannot be installed; what pip said stands above")
+        return []
+    return callbacks.report(NAUTILUS.python)
 
 
 def _run(command: list[str], **more: str) -> str:
@@ -142,12 +163,29 @@ def compare(capture: Capture, path: Path, others: Sequence[Peer], rounds: int) -
     return Row(capture.exchange, capture.kind, own, found, ratios)
 
 
-def compared(directory: Path, exchanges: Sequence[str], others: Sequence[Peer], rounds: int) -> Iterator[Row]:
+def gathered(directory: Path, home: Path) -> Iterator[tuple[Capture, Path]]:
+    """Every capture with the file that the peers' scripts read: the generator's, and trades that follow on each other.
+
+    The generator numbers Binance's trades over all markets together, so that to ours some seem to be missing in each;
+    in the last capture each market has its own numbers. The file has them as `aggTrade`, as cryptofeed reads them.
+    """
+    for path in captures.paths(directory):
+        capture = captures.load(path, FRAMES)
+        if capture is not None:
+            yield capture, path
+    capture = replace(make("binance", "trade", FRAMES), kind="trade, numbers that follow")
+    path = home / "binance.trade.cap"
+    live.save(capture, path)
+    yield capture, path
+
+
+def compared(
+    found: Iterable[tuple[Capture, Path]], exchanges: Sequence[str], others: Sequence[Peer], rounds: int
+) -> Iterator[Row]:
     """Every capture of these exchanges; what ours cannot read is named and left out."""
     with pinned(processors()[0]):
-        for path in captures.paths(directory):
-            capture = captures.load(path, FRAMES)
-            if capture is None or capture.exchange not in exchanges:
+        for capture, path in found:
+            if capture.exchange not in exchanges:
                 continue
             print(f"{capture.exchange} {capture.kind}", file=sys.stderr)
             try:
@@ -187,11 +225,15 @@ def main() -> None:
         install(peer)
     show_conditions()
     settle()
-    rows = list(compared(directory, options.exchanges.split(","), others, options.rounds))
+    with tempfile.TemporaryDirectory() as home:
+        found = gathered(directory, Path(home))
+        rows = list(compared(found, options.exchanges.split(","), others, options.rounds))
     show(rows, others)
     lively = live.report(others[0].python, SCRIPTS, options.seconds) if options.seconds else []
+    called = called_back() if options.seconds else []
     names = [peer.packages[0] for peer in others]
-    write(options.json, {"conditions": conditions(), "peers": names, "rows": rows, "live": lively})
+    report = {"conditions": conditions(), "peers": names, "rows": rows, "live": lively, "callbacks": called}
+    write(options.json, report)
 
 
 if __name__ == "__main__":

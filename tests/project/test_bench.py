@@ -1,6 +1,7 @@
 """How benches count and come to their ratios; what is measured is no matter of tests."""
 
 import math
+import os
 import socket
 import tomllib
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from msgspec import msgpack
 from aggregator.bus.bus import encode_lines
 from aggregator.feed.transports.http_peer import chunk, frame
 from aggregator.records import Instrument, Lag, Record, Trade
-from bench import frames
+from bench import callbacks, frames
 from bench.against import BOTH, DAEMON, HOT, Round, least, order, rows
 from bench.clients import Reader
 from bench.elsewhere import feed_table
@@ -170,3 +171,12 @@ def test_a_client_of_a_part_of_the_topics_counts_in_steps() -> None:
     data = encode_lines([*trades(1, 11, 21), lag(31, 51, 3), *trades(61)])
     assert counted([data], 10) == {"trades": 4, "lags": 1, "missed": 3, "wrong": 0, "last": 61}
     assert counted([encode_lines(trades(1, 11, 31))], 10)["wrong"] == 1
+
+
+def test_every_frame_comes_to_the_callback_of_ours_as_one_object(tmp_path: Path) -> None:
+    """The server raises where fewer or more come."""
+    capture = frames.make("okx", "book", 300)
+    command = callbacks.commands(tmp_path, capture.kind)["ours"]
+    with callbacks.running("ours", command, capture, min(os.sched_getaffinity(0))) as client:
+        client.given(capture.frames[:200], 0, 50)
+        client.given(capture.frames[200:], 10_000, 10)

@@ -219,17 +219,18 @@ class Followed:
         await in_steps(self.carrying())
         self._reconfigured.set()
 
-    async def until_relisting(self, least: float) -> None:
+    async def until_relisting(self, least: float, passed: float = 0.0) -> None:
         """Wait until the instruments are to be asked for again, as the configuration of now says it.
 
         least: seconds that have to pass
+        passed: seconds that have passed since they were asked for the last time
         """
         begun = asyncio.get_running_loop().time()
         while True:
             self._reconfigured.clear()
             relist = self.config.relist
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(None if relist is None else begun + max(relist, least)):
+                async with asyncio.timeout_at(None if relist is None else begun + max(relist - passed, least)):
                     await self._reconfigured.wait()
                     continue
             return

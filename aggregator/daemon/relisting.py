@@ -14,7 +14,7 @@ from aggregator.errors import SessionError
 from aggregator.exchange import Exchange
 from aggregator.ingest.listing import Listed, Markets, fetch_listing, load, save
 from aggregator.ingest.rest import Need, Rest
-from aggregator.records import Instrument
+from aggregator.records import SECOND_NS, Instrument
 from aggregator.sinks.worker import Worker
 
 if TYPE_CHECKING:
@@ -38,19 +38,35 @@ class Listings:
         self._in_part: set[str] = set()  # exchanges of whose last listing something was missing
         self.turns: BorrowedListings | None = None  # a worker has them; it asks for others too
         self._of_others: set[str] = set()  # exchanges whose last listing another worker has read
+        self.inherited: set[str] = set()  # exchanges of a process that has died: what it has kept is still in force
+        self._passed: dict[str, float] = {}  # exchange -> how old, in seconds, what was inherited is
 
-    async def first(self, exchange: Exchange, rest: Rest, most: int, *, is_shared: bool = False) -> Markets:
+    async def first(
+        self,
+        exchange: Exchange,
+        rest: Rest,
+        most: int,
+        *,
+        is_shared: bool = False,
+        relist: float | None = None,
+    ) -> Markets:
         """Ask for an exchange's instruments, or take those that an earlier run has kept, with a warning.
 
         A part of the listing that does not answer, and figures that complete it, are taken from there as well.
+        relist: seconds that a listing is in force; one that is inherited is asked for again when they have passed
         """
+        if exchange.id in self.inherited:
+            self.inherited.discard(exchange.id)
+            found = await self._inherited(exchange, relist)
+            if found is not None:
+                return found
         try:
             listed = await self.fetch(exchange, rest, most, is_shared=is_shared)
         except SessionError as error:
             cached = await self._kept(exchange)
             if cached is None:
                 raise
-            age = (time.time_ns() - cached.ts) / 1e9 / 3600
+            age = (time.time_ns() - cached.ts) / SECOND_NS / 3600
             log.warning("%s: %s; going on with instruments that are %.1f hours old", exchange.id, error.brief, age)
             return await asyncio.to_thread(Markets, cached)
         cached = None if _is_whole(exchange, listed) else await self._kept(exchange)
@@ -59,6 +75,20 @@ class Listings:
             await asyncio.to_thread(markets.update, listed)
         self.keep(exchange, markets, listed.ts)
         return markets
+
+    async def _inherited(self, exchange: Exchange, relist: float | None) -> Markets | None:
+        """The instruments that a process had which has died, if they are not to be asked for again by now.
+
+        A host that allows few requests is needed for what was missed meanwhile.
+        """
+        kept = await self._kept(exchange)
+        if kept is None or relist is None:
+            return None
+        age = (time.time_ns() - kept.ts) / SECOND_NS
+        if not 0 <= age < relist:
+            return None
+        self._passed[exchange.id] = age
+        return await asyncio.to_thread(Markets, kept)
 
     async def _kept(self, exchange: Exchange, path: Path | None = None) -> Listed | None:
         """The instruments that were kept, if the disk gives them in time; `path`: in another file than the cache."""
@@ -154,9 +184,10 @@ class Listings:
     async def again(self, followed: Followed, announce: Announce) -> None:
         """Ask for the instruments again and again: say what has changed, and follow what is wanted."""
         exchange, wait = followed.exchange, 0.0
+        passed = self._passed.pop(exchange.id, 0.0)
         while True:
-            await followed.until_relisting(wait)
-            wait = 0.0
+            await followed.until_relisting(wait, passed)
+            wait = passed = 0.0
             try:
                 config = followed.config
                 is_shared = config.processes > 1

@@ -293,7 +293,9 @@ class RunningExchanges:
         id = exchange.id
         config = self.configs[id]
         is_shared = config.processes > 1
-        markets = await self.listings.first(exchange, rest, config.max_instruments, is_shared=is_shared)
+        markets = await self.listings.first(
+            exchange, rest, config.max_instruments, is_shared=is_shared, relist=config.relist
+        )
         config = self.configs[id]  # it may be another one by now
         runner = ExchangeRunner(
             exchange,

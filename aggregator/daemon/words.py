@@ -26,6 +26,7 @@ class BeginWorker(Struct, frozen=True, tag=True):
     epoch: of the hub, with what tells this life of the worker from others
     exchanges: those that it has
     capture: the directory for raw frames; null: they are not kept
+    is_successor: whether it goes on for a process of this worker that has died
     """
 
     epoch: str
@@ -34,6 +35,7 @@ class BeginWorker(Struct, frozen=True, tag=True):
     log_level: str
     log_format: str
     capture: str | None = None
+    is_successor: bool = False
 
 
 class GatherStatus(Struct, frozen=True, tag=True):

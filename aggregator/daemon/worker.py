@@ -67,6 +67,8 @@ class WorkerDaemon(Daemon):
         self._marking = MarkingBus(begin.epoch)
         super().__init__(config, capture=capture, bus=self._marking, hosts=self._borrowed)
         self._turns = self.exchanges.listings.turns = BorrowedListings(self._say)
+        if begin.is_successor:
+            self.exchanges.listings.inherited.update(self.exchanges.configs)
         self._line = line
         self._end: LinkEnd | None = None
         self._packer = Packer()

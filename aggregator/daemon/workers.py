@@ -743,6 +743,7 @@ class Workers(RunningExchanges):
                 self.level,
                 self._form,
                 None if self._capture_at is None else str(self._capture_at),
+                worker.begun > 1,
             )
         )
         self._lent.tell(life.say)

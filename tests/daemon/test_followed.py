@@ -1,5 +1,6 @@
 """What is said of the markets that a configuration asks for."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from aggregator.daemon.followed import Followed
 from aggregator.ingest.listing import Listed, Markets
 from aggregator.records import Instrument
 from tests.support.toy import toy
+from tests.support.virtual_time import run
 
 
 def test_a_pattern_whose_markets_are_all_halted_is_not_called_unknown(caplog: pytest.LogCaptureFixture) -> None:
@@ -23,6 +25,18 @@ def test_a_pattern_whose_markets_are_all_halted_is_not_called_unknown(caplog: py
     assert "no instrument is named 'X/*'" in caplog.text
     assert "1 markets are halted and wait for that to change: AB" in caplog.text
     assert "there is nothing to follow" in caplog.text
+
+
+@pytest.mark.parametrize(("least", "passed", "seconds"), [(0, 0, 900), (0, 600, 300), (0, 1000, 0), (500, 600, 500)])
+def test_a_listing_that_is_not_of_now_is_asked_for_again_sooner(least: float, passed: float, seconds: float) -> None:
+    async def waits() -> float:
+        runner, markets = SimpleNamespace(), Markets(Listed(0, (), (), frozenset()))
+        followed = Followed(SimpleNamespace(relist=900.0), toy(), runner, markets)  # type: ignore[arg-type]
+        begun = asyncio.get_running_loop().time()
+        await followed.until_relisting(least, passed)
+        return asyncio.get_running_loop().time() - begun
+
+    assert run(waits()) == pytest.approx(seconds)
 
 
 def test_of_a_part_only_its_markets_are_followed_named_and_waited_for() -> None:

@@ -128,6 +128,26 @@ async def test_the_listing_that_one_worker_had_is_that_of_the_others(tmp_path: P
     assert (tmp_path / "toy.json").exists()
 
 
+async def test_what_a_dead_process_had_listed_is_in_force_until_it_would_have_asked_again(tmp_path: Path) -> None:
+    """Its successor needs the requests that a host allows for what was missed, and a listing is one of them."""
+    spot = Request(f"{REST}/spot")
+    exchange = structs.replace(toy(), listing=Listing((spot,), rows, read_market))
+    listings, rest = Listings(tmp_path), Fetches({spot.url: b'["0.1"]'})
+
+    async def asks(relist: float | None, *, inherits: bool = True) -> bool:
+        listings.inherited.update({"toy"} if inherits else ())
+        before = rest.asked
+        (market,) = (await listings.first(exchange, rest, 10, relist=relist)).instruments  # type: ignore[arg-type]
+        assert market.tick_size == "0.1"
+        return rest.asked > before
+
+    assert await asks(900.0), "nobody has kept anything"
+    assert not await asks(900.0)
+    assert await asks(900.0, inherits=False), "it is taken once, by whoever is to go on with it"
+    assert await asks(0.0), "it would have been asked for again by now"
+    assert await asks(None), "it is asked for at each start, and never again"
+
+
 def _worker(hub: LentListings, directory: Path, number: int) -> Listings:
     def say(word: FromWorker) -> None:
         if isinstance(word, AskListing):

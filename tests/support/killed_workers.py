@@ -16,6 +16,7 @@ import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ queue_bytes = "1GB"
 listen = ["unix:{home}/feed.sock"]
 """
 SETTLED_S = 8.0  # after the last kill
+BEGIN_S = 120.0  # workers have so long to be well, and gaps to close after the last kill, however late they are judged
 CLOSED_S = 5.0  # a gap of a killed worker's topic closes within this time
 SLACK_NS = 10**9
 
@@ -54,15 +56,26 @@ async def ask(path: Path, **request: object) -> Row:
 
 
 async def settled(control: Path) -> list[Row]:
-    """Wait until every worker with an exchange is there, and every exchange has something fresh; these workers."""
-    async with asyncio.timeout(60):
+    """Wait until every worker with an exchange is there and runs it, and has something fresh of it; these workers."""
+    async with asyncio.timeout(BEGIN_S):
         while True:
             status = (await ask(control, op="status"))["status"]
-            fresh = [any(each["topics"].get(word) for word in ("live", "quiet")) for each in status["exchanges"]]
+            fresh = [
+                each["state"] == "running" and any(each["topics"].get(word) for word in ("live", "quiet"))
+                for each in status["exchanges"]
+            ]
             workers = [each for each in status["workers"] if each["exchanges"]]
             if fresh and all(fresh) and all(each["pid"] for each in workers):
                 return workers
             await asyncio.sleep(0.1)
+
+
+async def healed(control: Path) -> None:
+    """Wait until no gap is open, or for so long that those which are stay so."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(BEGIN_S):
+            while any(each["gaps"] for each in (await ask(control, op="status"))["status"]["exchanges"]):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
 
 
 def has(names: Iterable[str], gap: Row) -> bool:
@@ -86,15 +99,25 @@ def divided(arguments: argparse.Namespace, exchanges: str) -> str:
     return exchanges.replace("symbols =", f"buckets = {arguments.buckets or arguments.workers}\nsymbols =")
 
 
+def at_last(gap: Row, kills: list[tuple[int, list[str]]], closed: int) -> int:
+    """When a topic's worker was killed for the last time before its gap closed: until then nobody could close it."""
+    return max((ts for ts, names in kills if ts < closed and has(names, gap)), default=int(gap["ts_from"]))
+
+
+def still_open(opened: Iterable[Row], end: int) -> list[Row]:
+    """What gaps that are open in the end say: something is missing up to now."""
+    return [gap | {"phase": "close", "ts_to": end, "repair": "none"} for gap in opened]
+
+
 def judge(rows: list[Row], kills: list[tuple[int, list[str]]], end: int) -> int:
     """Print what was found; the number of what is wrong."""
     offsets = [int(row["offset"]) for row in rows if row.get("conn") != "stdout"]
     unordered = sum(one + 1 != other for one, other in pairwise(offsets))
-    faults = untold([row for row in rows if row["type"] != "trade" or row["exchange"] in NUMBERED])
     opened: dict[str, Row] = {}
     late: list[str] = []
     strange: list[str] = []
     took: list[float] = []
+    since: list[float] = []  # seconds from the last kill until a gap was closed
     for row in rows:
         if row["type"] != "gap" or row.get("conn") == "stdout" or row["ts_recv"] > end:
             continue  # in the end all topics have a gap
@@ -107,15 +130,18 @@ def judge(rows: list[Row], kills: list[tuple[int, list[str]]], end: int) -> int:
             took.append((row["ts_recv"] - gap["ts_from"]) / 1e9)
             if not any(has(names, gap) and abs(ts - gap["ts_from"]) < SLACK_NS for ts, names in kills):
                 strange.append(f"restart of {gap['exchange']} {gap['raw_symbol']}, whose worker lived")
-            if took[-1] > CLOSED_S:
-                again = [ts for ts, names in kills if has(names, gap) and gap["ts_from"] + SLACK_NS < ts]
-                if not again or (row["ts_recv"] - again[0]) / 1e9 > CLOSED_S:
-                    late.append(f"{gap['exchange']} {gap['channel']} {gap['raw_symbol']}: {took[-1]:.1f} s")
+            since.append((row["ts_recv"] - at_last(gap, kills, row["ts_recv"])) / 1e9)
+            if since[-1] > CLOSED_S:
+                late.append(f"{gap['exchange']} {gap['channel']} {gap['raw_symbol']}: {since[-1]:.1f} s")
+    numbered = [row for row in rows if row["type"] != "trade" or row["exchange"] in NUMBERED]
+    faults = untold([*numbered, *still_open(opened.values(), rows[-1]["ts_recv"])])
     took.sort()
+    since.sort()
     repairs = Counter(row["repair"] for row in rows if row["type"] == "gap" and row["phase"] == "close")
     middle, most = (took[len(took) // 2], took[-1]) if took else (0.0, 0.0)
     say(f"{len(rows):,} records; {len(kills)} kills; {len(took)} gaps closed: {dict(repairs)}")
-    say(f"after {middle:.2f} s (median), {most:.2f} s at most")
+    say(f"after {middle:.2f} s (median), {most:.2f} s at most; {since[-1] if since else 0.0:.2f} s after the last kill")
+    say(f"load: {', '.join(f'{load:.1f}' for load in os.getloadavg())}")
     say(f"untold holes or numbers twice: {len(faults)} {faults[:5]}; out of order: {unordered}")
     say(f"still open: {len(opened)}; closed late: {len(late)} {late[:5]}; other gaps: {dict(Counter(strange))}")
     return len(faults) + unordered + len(opened) + len(late) + len(strange)
@@ -141,6 +167,7 @@ async def run(arguments: argparse.Namespace, home: Path) -> int:
                 await asyncio.sleep(0.3)
             await settled(control)
             await asyncio.sleep(SETTLED_S)
+            await healed(control)
             seconds, end = time.monotonic() - start, time.time_ns()
             await asyncio.to_thread(lives.end, signal.SIGTERM)
         finally:

@@ -37,12 +37,12 @@ NOBODY = "127.0.0.1:9"  # nothing listens at the port of `discard`
 Row = dict[str, Any]
 
 
-def until(condition: Callable[[], object], *, what: str, patience: float = PATIENCE) -> None:
-    """Wait for another process or thread to make something true."""
+def until(condition: Callable[[], object], *, what: str, patience: float = PATIENCE, pause: float = 0.02) -> None:
+    """Wait for another process or thread to make something true; it is looked at again after each pause."""
     end = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < end, what
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 # --- what is started --------------------------------------------------------------------------------------------------

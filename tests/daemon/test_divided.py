@@ -7,7 +7,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -35,11 +35,17 @@ def divided(directory: Path, table: str, *, workers: int = 2, buckets: int = 2, 
     return path
 
 
-@contextmanager
-def gathering(directory: Path, table: str, *, workers: int = 2) -> Iterator[Running]:
-    with running(divided(directory, table, workers=workers)) as daemon:
+@pytest.fixture(scope="module")
+def divided_daemon(tmp_path_factory: pytest.TempPathFactory, exchanges: str) -> Iterator[tuple[Running, Path]]:
+    """A daemon in which two of three workers have Binance, and its directory; each test leaves it well."""
+    directory = tmp_path_factory.mktemp("divided")
+    with running(divided(directory, of(exchanges, "binance"), workers=3)) as daemon:
         until(lambda: is_well(directory), what="all is live")
-        yield daemon
+        yield daemon, directory
+        assert daemon.signal(signal.SIGTERM) == 0
+    rows = daemon.records()
+    assert in_order(rows)
+    assert untold([row for row in rows if row["exchange"] == "binance"]) == []
 
 
 def is_well(directory: Path) -> bool:
@@ -75,66 +81,25 @@ def in_order(rows: list[Row]) -> bool:
     return [row["offset"] for row in rows] == list(range(1, len(rows) + 1))
 
 
+def since(daemon: Running, seen: int) -> list[Row]:
+    """What has come of the exchange behind so many records."""
+    return [row for row in daemon.records()[seen:] if row["exchange"] == "binance"]
+
+
 def buckets_in(rows: list[Row]) -> set[int]:
     return {bucket_of(row["raw_symbol"], 2) for row in rows}
 
 
 @pytest.mark.timeout(400)
-def test_it_is_one_exchange_and_a_worker_that_dies_costs_a_gap_of_its_own_symbols_alone(
-    tmp_path: Path, exchanges: str
-) -> None:
-    with gathering(tmp_path, of(exchanges, "binance")) as daemon:
-        found = status(tmp_path, topics=["trades:*:*"])
-        (exchange,) = found["exchanges"]
-        assert [part["name"] for part in exchange["parts"]] == PARTS
-        assert {part["worker"] for part in exchange["parts"]} == {1, 2}
-        assert (exchange["state"], exchange["followed"]["markets"]) == ("running", 4)
-        assert sum(exchange["topics"].values()) == sum(sum(each["topics"].values()) for each in exchange["channels"])
-        lines = [line["conn"] for shard in exchange["shards"] for line in shard["connections"]]
-        assert len(lines) == len(set(lines))
-        assert {line.partition("/")[0] for line in lines} == set(PARTS)
-        trades = {topic["raw_symbol"]: topic["conn"].partition("/")[0] for topic in found["topics"]}
-        assert trades == {symbol: PARTS[bucket_of(symbol, 2)] for symbol in trades}
-        assert len(trades) == 4
-        for topic in found["topics"]:
-            (explained,) = ask(tmp_path, op="explain", topic=f"trades:binance:{topic['symbol']}")["topics"]
-            part = trades[topic["raw_symbol"]]
-            assert explained["steps"][0].startswith(
-                f"gathered by worker {worker_of(tmp_path, part)['number']}, which has {part}: given to it at the start"
-            )
-            tapped = ask(tmp_path, op="tap", topic=f"trades:binance:{topic['symbol']}", most=1)
-            assert tapped["conn"].startswith(f"{part}/")
-        assert ask(tmp_path, op="explain", topic="trades:binance:NO/SUCH")["topics"][0]["state"] == "unknown"
-
-        kill(tmp_path, PARTS[1])
-        before = time.time_ns()
-        kill(tmp_path, PARTS[0])
-        end = time.time_ns()
-        assert daemon.signal(signal.SIGTERM) == 0
-    rows = daemon.records()
-    assert in_order(rows)
-    assert untold(rows) == []
-    opened = [row for row in gaps(rows, phase="open") if row["ts_recv"] < end]
-    assert {row["cause"] for row in opened} == {"restart"}
-    assert buckets_in([row for row in opened if row["ts_recv"] < before]) == {1}
-    assert buckets_in([row for row in opened if row["ts_recv"] >= before]) == {0}
-    closed = {row["gap_id"] for row in gaps(rows, phase="close")}
-    assert {row["gap_id"] for row in opened} <= closed
-    told = Counter(row["symbol"] for row in rows if row["type"] == "instrument")
-    assert set(told) == {row["symbol"] for row in rows if row["type"] == "trade"}
-    assert set(told.values()) <= {1, 2}, "once by each process that had its symbol"
-
-
-@pytest.mark.timeout(400)
 def test_what_is_missing_after_a_kill_is_told_once_in_whatever_parts_it_goes_on(tmp_path: Path, exchanges: str) -> None:
     table, rows = of(exchanges, "binance"), list[Row]()
-    lives = [2, 1, 2, 2]
+    lives = [2, 1, 2]  # a start puts the parts together, whatever they are, and divides them anew
     for life, buckets in enumerate(lives):
         path = divided(tmp_path, table, buckets=buckets)
         with running(path) as daemon:
             until(lambda: is_well(tmp_path), what="all is live")
-            until(lambda: all_marked(tmp_path, buckets), what="marks that know of no gap")  # noqa: B023
             if life + 1 < len(lives):
+                until(lambda: all_marked(tmp_path, buckets), what="marks that know of no gap")  # noqa: B023
                 daemon.process.kill()
                 daemon.process.wait()
             else:
@@ -146,66 +111,8 @@ def test_what_is_missing_after_a_kill_is_told_once_in_whatever_parts_it_goes_on(
     assert untold(rows) == []
     opened = [row for row in gaps(rows, phase="open", cause="restart", channel="trades") if row["ts_recv"] < end]
     assert Counter(row["raw_symbol"] for row in opened) == Counter(
-        {row["raw_symbol"]: 3 for row in rows if row["type"] == "trade"}
+        {row["raw_symbol"]: len(lives) - 1 for row in rows if row["type"] == "trade"}
     )
-
-
-@pytest.mark.timeout(400)
-def test_a_part_moves_while_it_streams_and_nobody_notices(tmp_path: Path, exchanges: str) -> None:
-    with gathering(tmp_path, of(exchanges, "binance"), workers=3) as daemon:
-        assert ask(tmp_path, op="move", exchange=PARTS[0], patience=BEGIN_S) == {"ok": True, "worker": 3}
-        free = ({1, 2} - {worker_of(tmp_path, PARTS[1])["number"]}).pop()
-        other = worker_of(tmp_path, PARTS[1])["number"]
-        said = ask(tmp_path, op="move", exchange=PARTS[0], worker=other)["error"]
-        assert said == f"worker {other} has another part of binance already"
-        assert ask(tmp_path, op="move", exchange="binance")["error"] == (
-            f"binance is divided: name one of its parts, {PARTS[0]}, {PARTS[1]}"
-        )
-        assert ask(tmp_path, op="move", exchange=PARTS[1], patience=BEGIN_S) == {"ok": True, "worker": free}
-        until(partial(has_more, daemon, "binance", len(daemon.records())), what="more of it")
-        assert worker_of(tmp_path, PARTS[0])["number"] == 3
-        assert worker_of(tmp_path, PARTS[1])["number"] == free
-        time.sleep(1)
-        end = time.time_ns()
-        assert daemon.signal(signal.SIGTERM) == 0
-    rows = daemon.records()
-    assert in_order(rows)
-    assert untold(rows) == []
-    assert unchained(rows) == []
-    assert [row for row in gaps(rows) if row["ts_recv"] < end] == []
-
-
-@pytest.mark.timeout(400)
-def test_it_is_changed_as_one_exchange(tmp_path: Path, exchanges: str) -> None:
-    with gathering(tmp_path, of(exchanges, "binance")) as daemon:
-        topics = ask(tmp_path, op="unsubscribe", topic="ticker:binance:*")["topics"]
-        assert topics == sum(status(tmp_path)["exchanges"][0]["topics"].values())
-        assert not status(tmp_path, topics=["ticker:binance:*"])["topics"]
-        paused = ask(tmp_path, op="pause", exchange="binance")
-        assert paused["topics"] == topics
-        assert status(tmp_path)["exchanges"][0]["state"] == "paused"
-        assert ask(tmp_path, op="resume", exchange="binance")["ok"]
-        until(lambda: is_well(tmp_path), what="it goes on")
-
-        path = tmp_path / "aggregator.toml"
-        path.write_text(path.read_text().replace("buckets = 2", "buckets = 2\nmax_topics = 20000"))
-        assert ask(tmp_path, op="reload")["changes"] == ["binance: other max_topics"]
-        path.write_text(path.read_text().replace("[[sinks]]", of(exchanges, "okx").replace(
-            "symbols =", "buckets = 2\nsymbols ="
-        ) + "[[sinks]]"))  # fmt: skip
-        assert ask(tmp_path, op="reload")["changes"] == ["okx: new"]
-        until(lambda: is_well(tmp_path), what="both are live")
-        assert sorted(name for each in status(tmp_path)["workers"] for name in each["exchanges"]) == [
-            *PARTS, "okx-0of2", "okx-1of2",
-        ]  # fmt: skip
-        path.write_text(path.read_text().replace("buckets = 2\nmax", "buckets = 1\nmax"))
-        assert "buckets of binance cannot change while the daemon runs" in ask(tmp_path, op="reload")["error"]
-        end = time.time_ns()
-        assert daemon.signal(signal.SIGTERM) == 0
-    rows = daemon.records()
-    opened = [row for row in gaps(rows, phase="open") if row["ts_recv"] < end]
-    assert {row["cause"] for row in opened} == {"paused"}
-    assert buckets_in(opened) == {0, 1}
 
 
 @pytest.mark.timeout(400)
@@ -235,3 +142,98 @@ def test_topics_on_demand_are_brought_by_the_worker_of_their_part(tmp_path: Path
             ("trades", "BTC/USE", "wanted"),
         ])  # fmt: skip
         assert daemon.signal(signal.SIGTERM) == 0
+
+
+@pytest.mark.timeout(400)
+def test_it_is_one_exchange_and_a_worker_that_dies_costs_a_gap_of_its_own_symbols_alone(
+    divided_daemon: tuple[Running, Path],
+) -> None:
+    daemon, directory = divided_daemon
+    found = status(directory, topics=["trades:binance:*"])
+    exchange = next(each for each in found["exchanges"] if each["id"] == "binance")
+    assert [part["name"] for part in exchange["parts"]] == PARTS
+    assert len({part["worker"] for part in exchange["parts"]}) == 2
+    assert (exchange["state"], exchange["followed"]["markets"]) == ("running", 4)
+    assert sum(exchange["topics"].values()) == sum(sum(each["topics"].values()) for each in exchange["channels"])
+    lines = [line["conn"] for shard in exchange["shards"] for line in shard["connections"]]
+    assert len(lines) == len(set(lines))
+    assert {line.partition("/")[0] for line in lines} == set(PARTS)
+    trades = {topic["raw_symbol"]: topic["conn"].partition("/")[0] for topic in found["topics"]}
+    assert trades == {symbol: PARTS[bucket_of(symbol, 2)] for symbol in trades}
+    assert len(trades) == 4
+    for topic in found["topics"]:
+        (explained,) = ask(directory, op="explain", topic=f"trades:binance:{topic['symbol']}")["topics"]
+        part = trades[topic["raw_symbol"]]
+        assert explained["steps"][0].startswith(
+            f"gathered by worker {worker_of(directory, part)['number']}, which has {part}: "
+        )
+        tapped = ask(directory, op="tap", topic=f"trades:binance:{topic['symbol']}", most=1)
+        assert tapped["conn"].startswith(f"{part}/")
+    assert ask(directory, op="explain", topic="trades:binance:NO/SUCH")["topics"][0]["state"] == "unknown"
+
+    seen = len(daemon.records())
+    kill(directory, PARTS[1])
+    before = time.time_ns()
+    kill(directory, PARTS[0])
+    rows = since(daemon, seen)
+    opened = gaps(rows, phase="open")
+    assert {row["cause"] for row in opened} == {"restart"}
+    assert buckets_in([row for row in opened if row["ts_recv"] < before]) == {1}
+    assert buckets_in([row for row in opened if row["ts_recv"] >= before]) == {0}
+    closed = {row["gap_id"] for row in gaps(rows, phase="close")}
+    assert {row["gap_id"] for row in opened} <= closed
+    told = Counter(row["symbol"] for row in rows if row["type"] == "instrument")
+    assert set(told) == {row["symbol"] for row in rows if row["type"] == "trade"}
+    assert set(told.values()) == {1}, "by the successor that has its symbol"
+
+
+@pytest.mark.timeout(400)
+def test_a_part_moves_while_it_streams_and_nobody_notices(divided_daemon: tuple[Running, Path]) -> None:
+    daemon, directory = divided_daemon
+    before = [int(worker_of(directory, part)["number"]) for part in PARTS]
+    (free,) = {1, 2, 3}.difference(before)
+    seen = len(daemon.records())
+    assert ask(directory, op="move", exchange=PARTS[0], patience=BEGIN_S) == {"ok": True, "worker": free}
+    said = ask(directory, op="move", exchange=PARTS[0], worker=before[1])["error"]
+    assert said == f"worker {before[1]} has another part of binance already"
+    assert ask(directory, op="move", exchange="binance")["error"] == (
+        f"binance is divided: name one of its parts, {PARTS[0]}, {PARTS[1]}"
+    )
+    assert ask(directory, op="move", exchange=PARTS[1], patience=BEGIN_S) == {"ok": True, "worker": before[0]}
+    until(partial(has_more, daemon, "binance", len(daemon.records())), what="more of it")
+    assert [worker_of(directory, part)["number"] for part in PARTS] == [free, before[0]]
+    time.sleep(1)
+    rows = since(daemon, seen)
+    assert unchained(rows) == []
+    assert gaps(rows) == []
+
+
+@pytest.mark.timeout(400)
+def test_it_is_changed_as_one_exchange(divided_daemon: tuple[Running, Path], exchanges: str) -> None:
+    daemon, directory = divided_daemon
+    seen = len(daemon.records())
+    topics = ask(directory, op="unsubscribe", topic="ticker:binance:*")["topics"]
+    assert topics == sum(status(directory)["exchanges"][0]["topics"].values())
+    assert not status(directory, topics=["ticker:binance:*"])["topics"]
+    paused = ask(directory, op="pause", exchange="binance")
+    assert paused["topics"] == topics
+    assert status(directory)["exchanges"][0]["state"] == "paused"
+    assert ask(directory, op="resume", exchange="binance")["ok"]
+    until(lambda: is_well(directory), what="it goes on")
+    opened = gaps(since(daemon, seen), phase="open")
+    assert {row["cause"] for row in opened} == {"paused"}
+    assert buckets_in(opened) == {0, 1}
+
+    path = directory / "aggregator.toml"
+    whole = path.read_text()
+    path.write_text(whole := whole.replace("buckets = 2", "buckets = 2\nmax_topics = 20000"))
+    assert ask(directory, op="reload")["changes"] == ["binance: other max_topics"]
+    path.write_text(whole.replace("buckets = 2", "buckets = 1"))
+    assert "buckets of binance cannot change while the daemon runs" in ask(directory, op="reload")["error"]
+    another = of(exchanges, "okx").replace("symbols =", "buckets = 2\nsymbols =")
+    path.write_text(path.read_text().replace("buckets = 1", "buckets = 2").replace("[[sinks]]", f"{another}[[sinks]]"))
+    assert ask(directory, op="reload")["changes"] == ["okx: new"]
+    until(lambda: is_well(directory), what="both are live")
+    assert sorted(name for each in status(directory)["workers"] for name in each["exchanges"]) == [
+        *PARTS, "okx-0of2", "okx-1of2",
+    ]  # fmt: skip

@@ -28,7 +28,8 @@ __all__ = ["exchanges"]  # the fixture
 NUMBERED = ("binance", "coinbaseexchange", "kraken")
 WORKERS = "workers = 2"
 BEGIN_S = 120.0
-until = partial(test_daemon.until, patience=BEGIN_S)  # several processes begin, and marks wait for a busy disk
+# Several processes begin, and marks wait for a busy disk; to ask all of them keeps each from what it is to do.
+until = partial(test_daemon.until, patience=BEGIN_S, pause=0.1)
 
 
 def ask(directory: Path, patience: float = 20, **request: object) -> Row:

@@ -70,8 +70,8 @@ def in_files(directory: Path) -> Iterator[Row]:
 
 
 def have_come(subscriber: Subscriber, seen: int) -> bool:
-    """Whether trades of five instruments have come since."""
-    return len(trades(subscriber.rows[seen:])) >= 5
+    """Whether trades of every exchange have come since: several processes may bring them."""
+    return {exchange for exchange, _ in trades(subscriber.rows[seen:])} == set(NUMBERED)
 
 
 def trades(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:

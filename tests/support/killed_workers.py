@@ -128,7 +128,8 @@ def judge(rows: list[Row], kills: list[tuple[int, list[str]]], end: int) -> int:
         elif row["gap_id"] in opened:
             gap = opened.pop(row["gap_id"])
             took.append((row["ts_recv"] - gap["ts_from"]) / 1e9)
-            if not any(has(names, gap) and abs(ts - gap["ts_from"]) < SLACK_NS for ts, names in kills):
+            # it begins at the last moment that came, which on a busy machine lies some time before the kill
+            if not any(has(names, gap) and gap["ts_from"] - SLACK_NS < ts < gap["ts_recv"] for ts, names in kills):
                 strange.append(f"restart of {gap['exchange']} {gap['raw_symbol']}, whose worker lived")
             since.append((row["ts_recv"] - at_last(gap, kills, row["ts_recv"])) / 1e9)
             if since[-1] > CLOSED_S:

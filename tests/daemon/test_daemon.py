@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -186,17 +187,19 @@ def test_it_gathers_into_every_sink_and_drains_on_sigterm(tmp_path: Path, exchan
         service_manager(tmp_path) as manager,
         socket.socket(socket.AF_UNIX) as subscriber,
         running(config, NOTIFY_SOCKET=str(manager.getsockname())) as daemon,
+        ThreadPoolExecutor(1) as reader,
     ):
         subscriber.settimeout(PATIENCE)
         heard(manager, b"READY=1")
         subscriber.connect(str(tmp_path / "feed.sock"))
         subscriber.sendall(b"trades:*:*\n")
+        reading = reader.submit(read_to_end, subscriber)  # at once: more may come than a socket holds
         wanted = {(id, kind) for id in IDS for kind in MARKET} - {("kraken", "bbo")}
         until(lambda: daemon.has(wanted), what="records of every kind from every exchange")
         assert daemon.signal(signal.SIGTERM) == 0
         assert daemon.process.returncode == 0
         heard(manager, b"STOPPING=1")
-        fed = [json.loads(line) for line in read_to_end(subscriber).splitlines()]
+        fed = [json.loads(line) for line in reading.result().splitlines()]
     assert daemon.out.endswith(b"\n")
     printed = daemon.records()
     assert [row["offset"] for row in printed] == list(range(1, len(printed) + 1))

@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from aggregator.daemon.process import LEAVE_S
-from tests.daemon.test_daemon import PROGRAM, ROOT, Running, configure, exchanges, files_sink, of, running, until
+from tests.daemon.test_daemon import (
+    PROGRAM,
+    ROOT,
+    WORKERS,
+    Running,
+    configure,
+    exchanges,
+    files_sink,
+    of,
+    running,
+    until,
+)
 
 pytestmark = pytest.mark.waits
 
@@ -94,7 +105,10 @@ def test_a_capture_whose_disk_hangs_keeps_neither_data_nor_the_end_waiting(tmp_p
         assert took < SOON
     finally:
         daemon.finish()
-    assert "the disk does not answer: the end of the capture is not written" in daemon.log
+    said = ["the disk does not answer: the end of the capture is not written"]
+    if WORKERS > 1:  # on a busy machine the hub waits no longer for a worker that waits for its disk
+        said.append("does not end, and is killed")
+    assert any(words in daemon.log for words in said), daemon.log
     assert "Traceback" not in daemon.log
 
 

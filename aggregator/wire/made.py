@@ -22,9 +22,11 @@ def bbo(
     sequence: int | None = None,
 ) -> Bbo:
     """The best prices, of which each side is read as `best` does: no price, or one of nothing, is an empty side."""
-    if not (type(bid) is str and bid > ZERO and bid[:2] != "00" and "e" not in bid and "E" not in bid):  # hot: rare
+    if not (
+        type(bid) is str and ":" > bid > ZERO and bid[:2] != "00" and "e" not in bid and "E" not in bid
+    ):  # hot: rare
         bid = nonzero(bid)
-    if not (type(ask) is str and ask > ZERO and ask[:2] != "00" and "e" not in ask and "E" not in ask):
+    if not (type(ask) is str and ":" > ask > ZERO and ask[:2] != "00" and "e" not in ask and "E" not in ask):
         ask = nonzero(ask)
     return Bbo(
         raw_symbol=raw_symbol,

@@ -207,7 +207,7 @@ class BarWire(Struct, tag_field="channel", tag="candlestick", gc=False):
 
 
 class Value(Struct, gc=False):
-    v: Text
+    v: str
     t: int
 
 
@@ -217,9 +217,7 @@ class MarkWire(Struct, tag_field="channel", tag="mark", gc=False):
 
     def records(self) -> Iterable[Record]:
         name = self.instrument_name
-        return [
-            MarkPrice(raw_symbol=name, price=v, ts_event=x.t * MS_NS) for x in self.data if (v := nonzero(text(x.v)))
-        ]
+        return [MarkPrice(raw_symbol=name, price=v, ts_event=x.t * MS_NS) for x in self.data if (v := nonzero(x.v))]
 
 
 class IndexWire(Struct, tag_field="channel", tag="index", gc=False):
@@ -230,7 +228,7 @@ class IndexWire(Struct, tag_field="channel", tag="index", gc=False):
 
     def records(self) -> Iterable[Record]:
         index = self.instrument_name
-        said = [(nonzero(text(x.v)), x.t * MS_NS) for x in self.data]
+        said = [(nonzero(x.v), x.t * MS_NS) for x in self.data]
         return [IndexPrice(raw_symbol=index, price=price, index=index, ts_event=at) for price, at in said if price]
 
 

@@ -110,7 +110,7 @@ class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
     def records(self) -> tuple[Event, ...]:
         statistics = Ticker(
             raw_symbol=self.code,
-            last=nonzero(text(self.trade_price)),
+            last=nonzero(self.trade_price),
             base_volume=optional(self.acc_trade_volume_24h),
             quote_volume=optional(self.acc_trade_price_24h),
             window_s=DAY_S,

@@ -197,7 +197,7 @@ def test_a_number_of_json_that_is_too_large_is_a_bad_frame() -> None:
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [("1.50", "1.50"), ("1e-3", "0.001"), (7, "7"), (0, "0"), (-3, "-3"), (10**40, "1" + "0" * 40), ("", "")],
+    [("1.50", "1.50"), ("1e-3", "0.001"), (7, "7"), (0, "0"), (-3, "-3"), (10**40, "1" + "0" * 40)],
 )
 def test_text_is_the_digits_of_strings_and_integers(value: str | int, written: str) -> None:
     assert wire.text(value) == written
@@ -207,6 +207,42 @@ def test_text_is_the_digits_of_strings_and_integers(value: str | int, written: s
 def test_text_of_anything_else_is_a_bad_frame(value: object) -> None:
     with pytest.raises(BadFrame, match="expected a number"):
         wire.text(value)
+
+
+@pytest.mark.parametrize("value", ["-0.5", "+5", ".5", "5.", "007", "9" * 400, "0.0"])
+def test_text_of_a_number_is_the_number_however_it_is_spelled(value: str) -> None:
+    assert wire.text(value) == wire.optional(value) == value
+    assert wire.levels([[value, value]]) == [(value, value)]
+
+
+@pytest.mark.parametrize(
+    "value", ["abc", "1,234.5", "NaN", "inf", "1.2.3", ".", "-", "null", "1_0", "\u0661", "\ud800", "{}"]
+)
+def test_text_that_is_no_number_is_a_bad_frame(value: str) -> None:
+    for read in (
+        wire.text,
+        wire.optional,
+        lambda word: wire.levels([["1", word]]),
+        lambda word: wire.levels([[word, 2]]),
+    ):
+        with pytest.raises(BadFrame, match="is not a number"):
+            read(value)
+
+
+@pytest.mark.parametrize("value", ["abc", "NaN", "null", "{}", ".", "-"])
+def test_a_best_price_that_is_a_word_is_a_bad_frame(value: str) -> None:
+    with pytest.raises(BadFrame, match="is not a number"):
+        wire.nonzero(value)
+    for bid, ask in (("1", value), (value, "1")):
+        with pytest.raises(BadFrame, match="is not a number"):
+            wire.bbo("A", bid, "1", ask, "1")
+
+
+@pytest.mark.parametrize("row", [["", "1"], ["1", ""], ["1,2", "3"], ["1],[2", "3"]])
+def test_no_row_of_a_book_is_empty_or_holds_more_numbers_than_two(row: list[str]) -> None:
+    for rows in ([row], [["1", "2"], row]):
+        with pytest.raises(BadFrame, match="is not a number"):
+            wire.levels(rows)
 
 
 def test_a_large_value_is_not_repeated_in_the_error() -> None:

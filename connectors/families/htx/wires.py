@@ -269,13 +269,13 @@ def read_bar(raw_symbol: str, kind: str, frame: bytes) -> Iterable[Record]:
 
 def read_mark(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Record]:
     f = decode_price(frame)
-    price = nonzero(text(f.tick.close))
+    price = nonzero(f.tick.close)
     return (MarkPrice(raw_symbol=raw_symbol, price=price, ts_sent=ms(f.ts)),) if price else ()
 
 
 def read_index(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Record]:
     f = decode_price(frame)
-    price = nonzero(text(f.tick.close))
+    price = nonzero(f.tick.close)
     return (IndexPrice(raw_symbol=raw_symbol, price=price, ts_sent=ms(f.ts)),) if price else ()
 
 

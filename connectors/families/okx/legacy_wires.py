@@ -114,7 +114,7 @@ class BarRow(Struct, gc=False):
         is_spot = unit(self.instrument_id) == "base"
         base = volume if is_spot else rest[0] if rest else None
         interval = INTERVALS.get(length, f"{length}s")
-        made = candle(self.instrument_id, interval, from_iso(text(start)), (first, high, low, last), base=base)
+        made = candle(self.instrument_id, interval, from_iso(str(start)), (first, high, low, last), base=base)
         made.contract_volume = None if is_spot else text(volume)
         return made
 
@@ -195,5 +195,4 @@ class OptionRow(Struct, gc=False):
 
 def finite(figure: Text) -> str | None:
     """A figure of an option; one that cannot be computed is told as `∞` or `-∞`."""
-    found = optional(figure)
-    return None if found is None or "∞" in found else found
+    return None if figure in {"∞", "-∞"} else optional(figure)

@@ -238,9 +238,9 @@ class Premium(Struct, array_like=True, gc=False):
         due = ms(self.due) if int(text(self.due).partition(".")[0]) >= FIRST_MS else seconds(self.due)
         if rate := optional(self.rate):
             yield Funding(raw_symbol=name, rate=rate, ts_next=due, ts_sent=sent)
-        if mark := nonzero(text(self.mark)):
+        if mark := nonzero(self.mark):
             yield MarkPrice(raw_symbol=name, price=mark, ts_sent=sent)
-        if index := nonzero(text(self.index)):
+        if index := nonzero(self.index):
             yield IndexPrice(raw_symbol=name, price=index, ts_sent=sent)
 
 

@@ -195,7 +195,7 @@ class MarkRow(Struct, gc=False):
     price: Text
 
     def record(self, at: int) -> MarkPrice | None:
-        price = nonzero(text(self.price))
+        price = nonzero(self.price)
         return MarkPrice(raw_symbol=self.symbol, price=price, ts_event=at) if price else None
 
 
@@ -204,7 +204,7 @@ class IndexRow(Struct, gc=False):
     price: Text
 
     def record(self, at: int) -> IndexPrice | None:
-        name, price = perpetual_of(self.symbol), nonzero(text(self.price))
+        name, price = perpetual_of(self.symbol), nonzero(self.price)
         return IndexPrice(raw_symbol=name, price=price, index=self.symbol, ts_event=at) if price else None
 
 

@@ -276,6 +276,11 @@ class Member:
         known = self._members.items()
         return [report for name, (report, at) in known if name != self._keys.name and now - at < self._timing.ttl]
 
+    def _is_fresh(self, shard: str, name: str) -> bool:
+        """Tell whether another member has said that it would tell a gap if it went on with a shard now."""
+        known = self._members.get(name)
+        return known is not None and any(share.is_fresh for share in known[0].shares if share.shard == shard)
+
     def _own(self, now: float) -> ClusterMember:
         keys = self._keys
         return ClusterMember(
@@ -298,6 +303,7 @@ class Member:
                 overflowed=shard.share.overflowed,
                 rate=self._rate(shard, now),
                 is_old=shard.exchange in self._old,
+                is_fresh=shard.share.is_fresh,
             )
             for shard in self.shards.values()
             if shard.is_gathered or shard.keeper.fence
@@ -361,6 +367,8 @@ class Member:
         shard.is_wanted = not shard.is_dropped and self._is_to_gather(shard, now, is_near=is_near or keeper.fence > 0)
         if self._is_turn(shard.exchange, now):  # whoever is ready owns it meanwhile
             line = [name for name in line if name != self._keys.name]
+        if keeper.fence and self._keys.name in line:  # there is no hurry
+            ready = [name for name in ready if not self._is_fresh(shard.name, name)]
         is_owned = keeper.may_publish(now)
         if is_owned != shard.was_owned:
             shard.was_owned = is_owned

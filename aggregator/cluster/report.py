@@ -20,6 +20,7 @@ class ShareReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     overflowed: records that were lost because no server took them in time
     rate: records a second that the stream has got since the report before
     is_old: whether it is gathered by an older configuration than the member goes by, until its turn comes
+    is_fresh: whether a gap would be told if the member went on with it now, and not some time later
     """
 
     shard: str = field(name="exchange")
@@ -30,6 +31,7 @@ class ShareReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     overflowed: int = 0
     rate: float = 0.0
     is_old: bool = False
+    is_fresh: bool = False
 
 
 class MemberLoad(Struct, frozen=True, kw_only=True, omit_defaults=True):

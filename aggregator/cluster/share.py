@@ -10,7 +10,7 @@ Records are numbered through over all owners. A reader goes on behind a number, 
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from msgspec import Struct, structs
@@ -36,6 +36,7 @@ from aggregator.session.topics import with_flag
 RING_NS = 30 * SECOND_NS  # a standby keeps what it has gathered so long, and longer what the stream does not reach
 RECENT_NS = 60 * SECOND_NS  # a topic of which a record is no older is followed, whatever is known of its state
 APART_NS = 2 * SECOND_NS  # the same record comes to two hosts within this time, by their clocks
+LATE_NS = 12 * SECOND_NS  # whoever was stopped for longer than a lease lasts publishes nothing more
 COMPARED_NS = 30 * SECOND_NS  # for so long after a takeover records come that may have come to the owner before
 BOOKS: tuple[Channel, ...] = ("book", "orders")
 GONE = "it is gathered elsewhere now"
@@ -85,8 +86,9 @@ class Share:
         self.overflowed = 0
         self._brought = 0  # the fencing number of the newest frame with records
         self._went_on = 0  # the newest ownership with which this member has gone on
+        self._own_at = 0  # when the newest record came that this member has published, ns
+        self._conn = f"{exchange}/{way}"  # the connection that gaps between two owners name
         self._most = most
-        self._way = way
         self._held: deque[Record] = deque()
         self._under_way: tuple[Record, ...] = ()  # the records of the frame that is sent, and not known to be stored
         self._record_bytes = RECORD_BYTES  # the bytes of a record of the newest frame
@@ -94,6 +96,8 @@ class Share:
         self._horizon = 0  # everything that was gathered since is held (ns)
         self._live: dict[Topic, int] = {}  # since when a topic has been gathered without a break
         self._gaps: dict[str, Gap] = {}  # those that are open in what is gathered
+        self._over: dict[str, Gap] = {}  # those that have ended lately, while another one owned it
+        self._past: dict[Topic, Gap] = {}  # by topic the one that is open and that the stream is not told of
         self._states: dict[tuple[Topic, str], Health] = {}
         self._dropped: dict[Topic, int] = {}  # the number of the newest that the ring has let go of
         self._owed: dict[Topic, Gap] = {}  # gaps of the stream that end with the next record of their topic
@@ -116,6 +120,8 @@ class Share:
             if not self.begun:
                 if not isinstance(record, Health | Summary):
                     self._held.append(record)
+            elif self._past and (instead := self._instead(record)) is not None:
+                self._held += instead
             elif now >= self._compared_until:
                 self._hold(record)
             elif not self._is_told(record):
@@ -131,7 +137,8 @@ class Share:
         """Follow how this member's own topics stand."""
         if isinstance(record, Gap):
             if record.phase == "close":
-                self._gaps.pop(record.gap_id, None)
+                if self._gaps.pop(record.gap_id, None) is not None and not self.begun:
+                    self._over[record.gap_id] = record
             else:
                 self._gaps[record.gap_id] = record
                 for topic in [t for t in self._live if _concerns(record, t)]:
@@ -156,6 +163,8 @@ class Share:
         While no server takes anything the stream stands still: what has come since is nowhere else if the owner dies.
         """
         oldest = now - RING_NS
+        for id in [id for id, gap in self._over.items() if gap.ts_recv < oldest]:
+            del self._over[id]
         if self.positions.at:
             oldest = min(oldest, self.positions.at - APART_NS)
         self._let_go_before(oldest)
@@ -204,6 +213,11 @@ class Share:
         followed = self.followed
         return sum(map(self._covers, followed)) / len(followed) if followed else 1.0
 
+    @property
+    def is_fresh(self) -> bool:
+        """Tell whether gaps would be told if this member went on now, and not if it did so some time later."""
+        return not all(is_past for _, is_past in self._silent())
+
     def cut(self, now: int) -> None:
         """Hold nothing of what has come so far: with a subscription comes the past, which the stream may hold."""
         self._let_go_before(now + 1)
@@ -231,7 +245,7 @@ class Share:
         """Nothing is gathered any more; what the stream holds is still followed."""
         self._held.clear()
         self._under_way = ()
-        for kept in (self._live, self._gaps, self._states, self._owed, self._dropped):
+        for kept in (self._live, self._gaps, self._over, self._past, self._states, self._owed, self._dropped):
             kept.clear()
         self.begun, self._horizon, self._went_on = 0, 0, 0
 
@@ -248,13 +262,15 @@ class Share:
         """
         self._trim(now)  # the stream remembers no longer, and the process may have been stopped
         ring, self._held = self._held, deque()
+        here, both, joined = self._compared(ring)
         self._came.clear()
         self._changed.clear()
         self._compared_until = now + COMPARED_NS
         self._owed = {}
         self._passed = {topic: position.newest for topic, position in self.positions.topics.items() if position.newest}
+        self._pass_over(ring, joined)
         self._tell_standing(ring, now)
-        broken = self._uncovered(ring, now)
+        broken = self._uncovered(here, both, joined, now)
         anew = {raw for (channel, raw) in broken if channel == "book"}
         if "book" not in self.positions.sure:
             anew |= {record.raw_symbol for record in ring if isinstance(record, BookSnapshot | BookDelta)}
@@ -295,11 +311,18 @@ class Share:
         return record.ts_event < self._passed.get((CHANNEL_OF[type(record)], record.raw_symbol), 0)
 
     def let_go(self, now: int) -> None:
-        """Publish nothing more: what is held is a ring from now on."""
+        """Publish nothing more: what is held is a ring from now on, without what is told anew by whoever goes on."""
         held = chain(self._under_way, self._held)
         self.begun, self._under_way = 0, ()
-        self._held = deque([record for record in held if not isinstance(record, Health | Summary)])
+        self._past.clear()
+        self._held = deque(
+            [each for each in held if not isinstance(each, Health | Summary) and not self._is_owed(each)]
+        )
         self._trim(now)
+
+    def _is_owed(self, record: Record) -> bool:
+        """Tell whether a record is a gap between two owners."""
+        return isinstance(record, Gap) and record.conn == self._conn and record.cause == "restart"
 
     def _tell_standing(self, ring: Collection[Record], now: int) -> None:
         """End what the owner before has left open, and tell how this member's own topics stand."""
@@ -311,34 +334,113 @@ class Share:
             if key not in self._states:
                 out.append(structs.replace(state, state="down", reason=GONE, ts_recv=now, rate=None, upstream=None))
         out.extend(structs.replace(state, ts_recv=now) for state in self._states.values())
-        known = self.positions.gaps.keys() | {record.gap_id for record in ring if isinstance(record, Gap)}
+        known = {gap.gap_id for gap in chain(self._past.values(), ring) if isinstance(gap, Gap)}
+        known |= self.positions.gaps.keys()
         out.extend(structs.replace(gap) for id, gap in self._gaps.items() if id not in known)
 
-    def _uncovered(self, ring: Collection[Record], now: int) -> list[Topic]:
-        """Open a gap of each topic of which something may be missing between the owner before and this one."""
-        broken = []
+    def _silent(self, joined: Collection[Topic] = ()) -> Iterator[tuple[Gap, bool]]:
+        """The gaps behind which all of their topics has come here, and whether the stream need not be told of one.
+
+        It need not where both have a record behind which nothing is missing here, or where all has come here for so
+        long that nobody is as late: what is missing here stands in the stream, or is told to be missing there.
+        """
+        if not self._gaps and not self._over:
+            return
+        until, left = self.positions.at - RING_NS, self.positions.gaps.values()
+        unwell = {topic for (topic, _), state in self._states.items() if not _comes(state)}
+        well = set(self._well()) - unwell
+        for gap in chain(self._gaps.values(), self._over.values()):
+            if gap.channel is None:
+                continue
+            topic = gap.channel, gap.raw_symbol
+            since = self._live.get(topic)
+            if since is None or gap.ts_from > since or topic not in well or topic[0] in BOOKS:
+                continue
+            if not any(_concerns(other, topic) for other in left):
+                yield gap, topic in joined or since <= until
+
+    def _instead(self, record: Record) -> Sequence[Record] | None:
+        """Give the records to be told instead of one where the stream was not told of a gap; null: the record itself.
+
+        While a gap is open nobody opens another one: what is lost meanwhile is told with the state of its topic.
+        """
+        if not isinstance(record, Gap | Health) or record.channel is None:
+            return None
+        topic = record.channel, record.raw_symbol
+        gap = self._past.get(topic)
+        if gap is None or (_comes(record) if isinstance(record, Health) else record.gap_id != gap.gap_id):
+            return None
+        del self._past[topic]
+        if isinstance(record, Health):
+            return structs.replace(gap, ts_recv=record.ts_recv, ts_from=record.ts_recv), record
+        if record.phase == "open":
+            return None
+        state = self._states.get((topic, record.conn))
+        return () if state is None else (structs.replace(state, state="live", ts_recv=record.ts_recv, reason=None),)
+
+    def _pass_over(self, ring: deque[Record], joined: Collection[Topic]) -> None:
+        """Take the gaps from a ring of which the stream need not be told."""
+        past = {gap.gap_id for gap, is_past in self._silent(joined) if is_past}
+        opened = (gap for id, gap in self._gaps.items() if id in past)
+        self._past = {(gap.channel, gap.raw_symbol): gap for gap in opened if gap.channel is not None}
+        for _ in range(len(ring) if past else 0):
+            record = ring.popleft()
+            if not isinstance(record, Gap) or record.gap_id not in past:
+                ring.append(record)
+
+    def _compared(self, ring: Collection[Record]) -> tuple[set[Topic], set[Topic], dict[Topic, int]]:
+        """The topics of which records are held here, and those of which the stream has one behind the last break here.
+
+        Of the topics that are joined so also when the newest such record came here.
+        """
         here: set[Topic] = set()
         both: set[Topic] = set()
-        joined: set[Topic] = set()
+        joined: dict[Topic, int] = {}
         for record in ring:
             if (channel := CHANNEL_OF.get(type(record))) is not None:
                 topic = channel, record.raw_symbol
                 here.add(topic)
-                if self.positions.holds(record):
+                if record.ts_recv >= self._live.get(topic, record.ts_recv + 1) and self.positions.holds(record):
                     both.add(topic)
-                    if self._is_joined(topic, record):
-                        joined.add(topic)
+                    if _is_joining(record):
+                        joined[topic] = record.ts_recv
+        return here, both, joined
+
+    def _uncovered(
+        self, here: Collection[Topic], both: Collection[Topic], joined: Mapping[Topic, int], now: int
+    ) -> list[Topic]:
+        """Open a gap of each topic of which something may be missing between the owner before and this one.
+
+        here: the topics of which records are held
+        both: those of which the stream has one behind the last break here
+        joined: those behind which nothing is missing here, and when the newest record came that the stream has too
+        """
+        broken = []
         for topic in sorted(self.followed, key=str):
             if topic[0] in {"instruments", "status"} or self._is_whole(topic, is_joined=topic in joined):
                 continue
             broken.append(topic)
             self._owe(topic, now)
-        is_own = self._brought == self._went_on  # its ring does not hold any more what it has published itself
-        for topic in () if is_own else sorted(self.followed.difference(broken, both), key=str):
-            if self._is_apart(topic, now, is_here=topic in here):
-                broken.append(topic)
-                self._owe(topic, now)
-        return broken
+        if self._brought == self._went_on:
+            return broken  # its ring does not hold any more what it has published itself
+        others = sorted(self.followed.difference(broken), key=str)
+        apart = [topic for topic in others if topic not in both and self._is_apart(topic, now, is_here=topic in here)]
+        if apart or any(self._is_late(topic, came) for topic, came in joined.items()):
+            apart += [topic for topic in others if topic not in apart and self._may_lack(topic, joined)]
+        for topic in apart:
+            self._owe(topic, now)
+        return broken + apart
+
+    def _is_late(self, topic: Topic, came: int) -> bool:
+        """Tell whether a topic came so late to the owner before that times say nothing of the others."""
+        position = self.positions.topics.get(topic)
+        return position is not None and position.at > max(came, self._own_at) + APART_NS
+
+    def _may_lack(self, topic: Topic, joined: Collection[Topic]) -> bool:
+        """Tell whether something may be missing of a topic if the owner before was late."""
+        if topic in joined or topic[0] in {"instruments", "status"}:
+            return False
+        return max(self._live[topic], self._horizon) > self.positions.at - LATE_NS
 
     def _is_whole(self, topic: Topic, *, is_joined: bool) -> bool:
         """Tell whether nothing is missing of a topic between the owner before and this one.
@@ -350,15 +452,6 @@ class Share:
         if self._is_open(topic) and (topic[0] in BOOKS or not is_joined):
             return False  # a book of which a gap is open has to come whole
         return is_joined or self._covers(topic)
-
-    def _is_joined(self, topic: Topic, record: Record) -> bool:
-        """Tell whether all of a topic is held here behind a record that the stream holds too."""
-        since = self._live.get(topic)
-        if since is None or record.ts_recv < since:
-            return False
-        if isinstance(record, Trade | Liquidation):
-            return record.sequence is not None or record.id is not None
-        return isinstance(record, BookSnapshot | BookDelta) and record.sequence is not None
 
     def _is_open(self, topic: Topic) -> bool:
         """Tell whether the owner before has left a gap open: other topics say nothing of how far this one came."""
@@ -382,7 +475,7 @@ class Share:
         if topic[0] in BOOKS and topic[0] not in self.positions.sure:
             return False  # it is told anew
         is_due = is_here or now - position.at > APART_NS
-        return is_due and position.at > max(since, self._horizon) + APART_NS
+        return is_due and position.at > max(since, self._horizon, self._own_at) + APART_NS
 
     def _owe(self, topic: Topic, now: int) -> None:
         """Open a gap that ends with the next record of a topic, and of a book with the next whole one."""
@@ -394,15 +487,14 @@ class Share:
     def _gap(self, topic: Topic, cause: str, ts_from: int, now: int) -> Gap:
         channel, raw_symbol = topic
         position = self.positions.topics.get(topic)
-        conn = f"{self.exchange}/{self._way}"
         return Gap(
             exchange=self.exchange,
             symbol=None if position is None else position.symbol,
             raw_symbol=raw_symbol,
             ts_recv=now,
-            conn=conn,
+            conn=self._conn,
             source="derived",
-            gap_id=f"{conn}:{channel}:{raw_symbol or '*'}:{cause}:{now}",
+            gap_id=f"{self._conn}:{channel}:{raw_symbol or '*'}:{cause}:{now}",
             phase="open",
             channel=channel,
             cause=cause,  # type: ignore[arg-type] # the callers name two
@@ -492,13 +584,14 @@ class Share:
 
     def is_settled(self, now: int) -> bool:
         """Tell whether the ownership before this one matters no more."""
-        return now >= self._compared_until and not self._owed
+        return now >= self._compared_until and not self._owed and not self._past
 
     def stored(self, frame: ShareFrame) -> None:
         """The stream holds the frame of this member's own that was under way: its records are held no more."""
         self._under_way = ()
         self.number, self.fence = max(self.number, frame.last), max(self.fence, frame.fence)
         self._brought = max(self._brought, frame.fence)
+        self._own_at = max([self._own_at, *(record.ts_recv for record in frame.records[-1:])])
 
     def heard(self, fence: int, last: int, records: Sequence[Record]) -> None:
         """Take a frame of the stream, in order; `last`: the number of its last record.
@@ -525,3 +618,10 @@ def _comes(state: Health) -> bool:
 def _concerns(gap: Gap, topic: Topic) -> bool:
     channel, raw_symbol = topic
     return gap.channel in {None, channel} and gap.raw_symbol in {None, raw_symbol}
+
+
+def _is_joining(record: Record) -> bool:
+    """Tell whether all of a topic is held here behind a record that the stream holds too."""
+    if isinstance(record, Trade | Liquidation):
+        return record.sequence is not None or record.id is not None
+    return isinstance(record, BookSnapshot | BookDelta) and record.sequence is not None

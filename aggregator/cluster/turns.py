@@ -1,8 +1,8 @@
 """Members begin an exchange anew one after the other, where its configuration wants that: never two at a time.
 
 The last in line for the exchange is the first. Each of the others waits until all before it go by the new
-configuration and could go on at once, and hands over what it owns before it begins anew itself. So one that goes on is
-always there.
+configuration and could go on without a gap, and hands over what it owns before it begins anew itself. So one that
+goes on is always there.
 """
 
 from collections.abc import Collection, Iterable
@@ -17,7 +17,7 @@ LONGEST_S = 300.0  # nobody waits longer for those before it
 def is_turn(
     exchange: str, shards: Collection[str], own: ClusterMember, revision: int, others: Iterable[MemberReport]
 ) -> bool:
-    """Tell whether all before this member gather an exchange by the new configuration, and could go on at once.
+    """Tell whether all before this member gather an exchange by the new configuration, and could go on without a gap.
 
     shards: those of the exchange
     revision: of the shared configuration by which this member goes
@@ -27,7 +27,7 @@ def is_turn(
         gathered = {share.shard: share for share in report.shares if share.shard in shards}
         if not gathered or _place(exchange, report.member) > _place(exchange, own):
             continue
-        is_new = report.revision >= revision and not any(share.is_old for share in gathered.values())
+        is_new = report.revision >= revision and not any(share.is_old or share.is_fresh for share in gathered.values())
         if not is_new or not gathered.keys() <= set(report.member.ready):
             return False
     return True

@@ -13,21 +13,38 @@ In a gentle case one member dies at a time while another one stands by: then not
 import argparse
 import heapq
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
 from copy import copy
-from itertools import count, pairwise
+from itertools import accumulate, count, pairwise
 from typing import Any
+
+from msgspec import structs
 
 from aggregator.cluster.lease import Lease, LeaseKeeper, LeaseTiming, LeaseWrite
 from aggregator.cluster.share import Share
 from aggregator.cluster.writer import FrameWrite, ShardWriter
-from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Gap, Health, Record, Trade, is_hole
+from aggregator.records import (
+    SECOND_NS,
+    BookDelta,
+    BookSnapshot,
+    Cause,
+    Channel,
+    Gap,
+    Health,
+    Record,
+    TopicState,
+    Trade,
+    is_hole,
+)
 
 NAMES = ("a", "b", "c")
 TIMING = LeaseTiming()
 TICK_S = 0.4
 EMITTED_S = 0.5  # between two records of the exchange
 LOST_S = 10.0  # a connection that is not read for so long is gone
+SILENT = "Q"  # a market with few trades; the other one is "S"
+AGAIN_S = (0.5, 3.0)  # a connection that is gone is made anew in such a time
 EPOCH_NS = 1_700_000_000 * SECOND_NS
 READ_BACK = 400  # frames of the stream that a new life reads
 MOST, FEW = 400_000, 20  # records that a member may hold; few: what it cannot have written within seconds is lost
@@ -45,18 +62,27 @@ class World:
 
     def __init__(self, seed: int, *, rough: float) -> None:
         """Begin; `rough`: 0 is gentle, 1 the worst."""
+        self.seed = seed
         self.random = random.Random(seed)
         self.rough = rough
         self.most = FEW if rough and seed % 2 else MOST
         self.now = 0.0
         self.is_quiet = False
+        chance = random.Random(f"{seed} few")
+        few = accumulate(chance.expovariate(1 / 25.0) for _ in range(30))
+        end = Case.LENGTH_S + Case.QUIET_S
+        self.few_at = sorted([*few, end - 8, end - 3])  # which end what is open
         self.bucket: tuple[int, Lease | None] = (0, None)
         self.stream: list[Stored] = []
         self.ids: dict[str, int] = {}
-        self.seen: dict[str, tuple[float, bool]] = {}  # when each member told of itself last, and whether it is ready
+        self.seen: dict[str, tuple[float, bool, bool]] = {}  # when each member told last, and if it is ready, and fresh
         self.unowned: list[float] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
+
+    def few(self, now: float) -> int:
+        """The number of the last trade at a moment of the market that has few."""
+        return bisect_right(self.few_at, now)
 
     def at(self, time: float, act: Callable[[], None]) -> None:
         heapq.heappush(self._events, (max(time, self.now), next(self._order), act))
@@ -114,6 +140,10 @@ class Life:
         self.waiting: list[Callable[[], None]] = []
         self.book = 0
         self.gathered_at: float | None = None
+        self.gaps: dict[tuple[Channel, str], Gap] = {}  # those that are open, one of a topic at most
+        self.connection = 0  # how many there have been
+        self.quiet_number = 0  # of the newest trade of the market with few
+        self.chance = random.Random(f"{world.seed} {self.id}")
         self.number = 0  # of the newest record that it has gathered
         self.last_read = world.now
         self.is_sending = False
@@ -140,60 +170,89 @@ class Life:
     def begin_gathering(self) -> None:
         self.gathered_at = self.last_read = self.world.now
         self.number = emitted(self.world.now)
+        self.quiet_number = self.world.few(self.world.now)
         self.book = self.number
         now = self.wall()
-        told: list[Record] = [
-            Health(exchange="x", symbol=None, raw_symbol="S", ts_recv=now, conn=self.id, channel=channel, state="live")
-            for channel in ("trades", "book")
+        if not self.connection and self.world.rough and self.chance.random() < 0.5:
+            self.share.gather(self.lost("restart", now), now)
+        self.share.gather([*self.told("syncing"), self.snapshot(), *self.ended("book", "S")], now)
+        self.connection += 1
+        self.read(self.connection)
+
+    def begin_anew(self) -> None:
+        """Begin the exchange anew, as another configuration wants that."""
+        if self.gathered_at is None:
+            return
+        self.gathered_at = None
+        self.connection += 1
+        self.share.gather([*self.lost("restart", self.wall()), *self.told("down")], self.wall())
+        self.world.after(self.chance.uniform(*AGAIN_S), lambda: self.do(self.begin_gathering))
+
+    def told(self, state: TopicState) -> list[Record]:
+        """What is told of all topics."""
+        now = self.wall()
+        return [
+            Health(exchange="x", symbol=None, raw_symbol=market, ts_recv=now, conn="x", channel=channel, state=state)
+            for channel, market in TOPICS
         ]
-        self.share.gather([*told, self.snapshot()], now)
-        self.read()
+
+    def lost(self, cause: Cause, since: int) -> list[Record]:
+        """Open the gaps of topics; while one is open none is opened, as a session does."""
+        now, opened = self.wall(), list[Record]()
+        for channel, market in TOPICS:
+            if (channel, market) not in self.gaps:
+                self.gaps[channel, market] = gap = Gap(
+                    exchange="x",
+                    symbol=None,
+                    raw_symbol=market,
+                    ts_recv=now,
+                    conn="x",
+                    gap_id=f"{self.id}:{channel}:{market}:{now}",
+                    phase="open",
+                    channel=channel,
+                    cause=cause,
+                    ts_from=since,
+                )
+                opened.append(copy(gap))
+        return opened
+
+    def ended(self, channel: Channel, market: str) -> list[Record]:
+        """Close the gap of a topic of which a record has come."""
+        gap = self.gaps.pop((channel, market), None)
+        now = self.wall()
+        return [] if gap is None else [structs.replace(gap, phase="close", ts_recv=now, ts_to=now, repair="none")]
 
     def snapshot(self) -> BookSnapshot:
         return BookSnapshot(
             exchange="x", symbol=None, raw_symbol="S", ts_recv=self.wall(), bids=[], asks=[], sequence=self.book
         )
 
-    def read(self) -> None:
+    def read(self, connection: int) -> None:
         """Read the connection to the exchange; one that was not read for long is gone, and made anew."""
+        if connection != self.connection:
+            return
         world, now = self.world, self.wall()
-        newest = emitted(world.now - (0.0 if world.is_quiet else world.random.uniform(0, 1.5) * world.rough))
+        until = world.now - (0.0 if world.is_quiet else world.random.uniform(0, 1.5) * world.rough)
+        newest, quiet_newest = emitted(until), world.few(until)
         records: list[Record] = []
         if world.now - self.last_read > LOST_S:
-            gap = Gap(
-                exchange="x",
-                symbol=None,
-                ts_recv=now,
-                conn=self.id,
-                gap_id=f"{self.id}:{now}",
-                phase="open",
-                cause="disconnect",
-                ts_from=now - round((world.now - self.last_read) * SECOND_NS),
-            )
-            self.share.gather([gap], now)
+            since = now - round((world.now - self.last_read) * SECOND_NS)
+            self.share.gather([*self.lost("disconnect", since), *self.told("down")], now)
             self.number = self.book = max(newest, self.number)
-            closed = Gap(
-                exchange="x",
-                symbol=None,
-                ts_recv=now,
-                conn=self.id,
-                gap_id=gap.gap_id,
-                phase="close",
-                cause="disconnect",
-                ts_from=gap.ts_from,
-                ts_to=now,
-                repair="none",
-            )
-            records += [self.snapshot(), closed]
+            self.quiet_number = max(quiet_newest, self.quiet_number)
+            records += [*self.told("syncing"), self.snapshot(), *self.ended("book", "S")]
         for number in range(self.number + 1, newest + 1):
-            records.append(trade(number, now))
+            records += [trade(number, now), *self.ended("trades", "S")]
             records.append(
                 BookDelta(exchange="x", symbol=None, raw_symbol="S", ts_recv=now, bids=[], asks=[], sequence=number)
             )
+        for number in range(self.quiet_number + 1, quiet_newest + 1):
+            records += [trade(number, now, SILENT), *self.ended("trades", SILENT)]
         self.number = self.book = max(self.number, newest)
+        self.quiet_number = max(self.quiet_number, quiet_newest)
         self.last_read = world.now
         self.share.gather(records, now)
-        world.after(EMITTED_S, lambda: self.do(self.read))
+        world.after(EMITTED_S, lambda: self.do(lambda: self.read(connection)))
 
     def whole(self, _raw_symbol: str) -> BookSnapshot | None:
         return None if self.gathered_at is None else self.snapshot()
@@ -204,7 +263,12 @@ class Life:
         """The members in line, as this one sees them, who knows whether it is ready; it may be wrong."""
         now = self.world.now
         seen = self.world.seen.items()
-        alive = {name: ready and now - at < TIMING.ttl / 2 for name, (at, ready) in seen if now - at < TIMING.ttl}
+        is_owner = self.keeper.fence > 0
+        alive = {
+            name: ready and now - at < TIMING.ttl / 2 and not (is_owner and is_fresh)
+            for name, (at, ready, is_fresh) in seen
+            if now - at < TIMING.ttl
+        }
         alive[self.name] = is_ready
         names = [name for name in ORDER if name in alive]
         return names, [name for name in names if alive[name]]
@@ -229,7 +293,7 @@ class Life:
         is_ready = self.is_ready()
         if not self.cut_in:
             if not self.cut_out:
-                world.seen[self.name] = world.now, is_ready
+                world.seen[self.name] = world.now, is_ready, self.share.is_fresh
             if world.random.random() < (0.2 if world.rough else 0.9):
                 revision, lease = world.bucket
                 world.after(world.delay(), lambda: self.do(lambda: self.observe(revision, lease)))
@@ -302,8 +366,11 @@ def emitted(now: float) -> int:
     return int(max(0.0, now) / EMITTED_S)
 
 
-def trade(number: int, now: int) -> Trade:
-    return Trade(exchange="x", symbol=None, raw_symbol="S", ts_recv=now, price="1", size="1", sequence=number)
+TOPICS: tuple[tuple[Channel, str], ...] = (("trades", "S"), ("book", "S"), ("trades", SILENT))
+
+
+def trade(number: int, now: int, market: str = "S") -> Trade:
+    return Trade(exchange="x", symbol=None, raw_symbol=market, ts_recv=now, price="1", size="1", sequence=number)
 
 
 class Case:
@@ -318,6 +385,7 @@ class Case:
         self.world = World(seed, rough=0.0 if self.is_gentle else random.Random(~seed).choice((0.3, 0.7, 1.0)))
         self.lives: dict[str, Life] = {}
         self._numbers = count()
+        self.chance = random.Random(f"{seed} anew")
 
     def run(self) -> list[str]:
         """Play it; gives what is wrong."""
@@ -328,12 +396,15 @@ class Case:
             at = 30.0
             while at < self.LENGTH_S:
                 world.at(at, self.kill_owner if chance.random() < 0.7 else self.kill_any)
-                at += chance.uniform(45, 60)
+                world.at(at + self.chance.uniform(13, 15), self.begin_anew)
+                at += chance.uniform(52, 65)
         else:
             at = 5.0
             while at < self.LENGTH_S:
                 world.at(at, self.trouble)
                 at += chance.expovariate(1 / 6.0)
+            while (at := at - self.chance.expovariate(1 / 15.0)) > 0:
+                world.at(at, self.begin_anew)
         world.at(self.LENGTH_S, self.calm)
         world.run(self.LENGTH_S + self.QUIET_S)
         return self.wrong()
@@ -353,6 +424,17 @@ class Case:
 
     def kill_any(self) -> None:
         self.kill(self.world.random.choice(NAMES), self.world.random.uniform(1, 20))
+
+    def begin_anew(self) -> None:
+        """Have a member begin the exchange anew, rather one that owns it not."""
+        lease = self.world.bucket[1]
+        owner = "" if lease is None else lease.owner
+        others = [each for name, each in self.lives.items() if name != owner and not each.is_dead]
+        if not self.is_gentle and self.chance.random() < 0.1:
+            others = list(self.lives.values())
+        if others and (owner or not self.is_gentle):
+            life = self.chance.choice(others)
+            life.do(life.begin_anew)
 
     def trouble(self) -> None:
         if self.world.is_quiet:
@@ -412,22 +494,25 @@ class Case:
         return [*read.wrong, *self._missing(read)][:5]
 
     def _missing(self, read: "Read") -> Iterator[str]:
-        trades, now = read.trades, self.world.now
-        if any(other <= one for one, other in pairwise(trades)):
-            yield "a trade comes twice, or out of order"
-        if len({*trades, *read.late}) < len(trades) + len(read.late):
-            yield "a trade comes twice, once of them late"
-        if not trades or trades[-1] < emitted(now - 5):
-            yield f"nobody gathers in the end: {trades[-1:]} of {emitted(now)}"
+        now = self.world.now
+        newest = read.trades["S"][-1:]
+        if newest < [emitted(now - 5)]:
+            yield f"nobody gathers in the end: {newest} of {emitted(now)}"
         if read.gaps:
             yield f"a gap stays open: {list(read.gaps)}"
         if self.is_gentle and read.is_gap_told:
             yield "a gap is told, and another member stood by"
-        for one in sorted(set(range(trades[0], trades[-1] + 1)) - {*trades, *read.late}) if trades else ():
-            if self.is_gentle:
-                yield f"trade {one} is missing, and another member stood by"
-            elif one in read.untold:
-                yield f"trade {one} is missing in silence"
+        for market, trades in read.trades.items():
+            late = read.late[market]
+            if any(other <= one for one, other in pairwise(trades)):
+                yield f"a trade of {market} comes twice, or out of order"
+            if len({*trades, *late}) < len(trades) + len(late):
+                yield f"a trade of {market} comes twice, once of them late"
+            for one in sorted(set(range(trades[0], trades[-1] + 1)) - {*trades, *late}) if trades else ():
+                if self.is_gentle:
+                    yield f"trade {one} of {market} is missing, and another member stood by"
+                elif one in read.untold[market]:
+                    yield f"trade {one} of {market} is missing in silence"
 
 
 class Read:
@@ -436,12 +521,12 @@ class Read:
     def __init__(self) -> None:
         self.wrong: list[str] = []
         self.number = 0
-        self.trades: list[int] = []
-        self.late: list[int] = []
+        self.trades: dict[str, list[int]] = {"S": [], SILENT: []}
+        self.late: dict[str, list[int]] = {"S": [], SILENT: []}
         self.gaps: dict[str, Gap] = {}
-        self.untold: set[int] = set()  # passed over, where no gap stands between the trades before and behind
+        self.untold: dict[str, set[int]] = {"S": set(), SILENT: set()}  # no gap stands between the trades around them
         self.is_gap_told = False
-        self._is_told = False  # a gap stands behind the trade before
+        self._told: set[str] = set()  # markets of which a gap stands behind the trade before
         self.book: int | None = None
 
     def take(self, record: Record) -> None:
@@ -449,7 +534,7 @@ class Read:
         if isinstance(record, Gap):
             self._gap(record)
         elif isinstance(record, Trade):
-            self._trade(record.sequence or 0, is_late="late" in (record.flags or ()))
+            self._trade(record.raw_symbol or "", record.sequence or 0, is_late="late" in (record.flags or ()))
         elif isinstance(record, BookSnapshot):
             self.book = record.sequence
         elif isinstance(record, BookDelta) and self.book is not None:
@@ -457,27 +542,32 @@ class Read:
                 self.wrong.append(f"the book goes from {self.book} to {record.sequence}")
             self.book = record.sequence
 
-    def _trade(self, number: int, *, is_late: bool) -> None:
+    def _trade(self, market: str, number: int, *, is_late: bool) -> None:
         if is_late:
-            self.late.append(number)
+            self.late[market].append(number)
             return
-        is_told = self._is_told or any(gap.channel in {None, "trades"} for gap in self.gaps.values())
-        if self.trades and not is_told:
-            self.untold |= set(range(self.trades[-1] + 1, number))
-        self.trades.append(number)
-        self._is_told = False
+        is_told = market in self._told or any(concerns(gap, "trades", market) for gap in self.gaps.values())
+        trades = self.trades[market]
+        if trades and not is_told:
+            self.untold[market] |= set(range(trades[-1] + 1, number))
+        trades.append(number)
+        self._told.discard(market)
 
     def _gap(self, gap: Gap) -> None:
         self.is_gap_told = True
-        self._is_told = self._is_told or gap.channel in {None, "trades"}
-        if is_hole(gap) and gap.channel in {None, "book"}:
+        self._told |= {market for market in self.trades if concerns(gap, "trades", market)}
+        if is_hole(gap) and concerns(gap, "book", "S"):
             self.book = None
         if gap.phase == "close":
             self.gaps.pop(gap.gap_id, None)
             return
         self.gaps[gap.gap_id] = gap
-        if gap.channel in {None, "book"}:
+        if concerns(gap, "book", "S"):
             self.book = None
+
+
+def concerns(gap: Gap, channel: str, market: str) -> bool:
+    return gap.channel in {None, channel} and gap.raw_symbol in {None, market}
 
 
 def main() -> None:

@@ -1,12 +1,13 @@
 """Some hundred cases of the model; and that it notices what would go wrong without each of the rules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from aggregator.cluster.lease import LeaseKeeper
 from aggregator.cluster.positions import Positions
 from aggregator.cluster.share import Share
+from aggregator.records import Gap
 from tests.cluster.model import Case, Stored, World
 
 
@@ -39,8 +40,17 @@ def is_always_covered(_share: Share, _topic: object) -> bool:
     return True
 
 
-def tells_no_gap(_share: Share, _ring: object, _now: int) -> list[object]:
+def tells_no_gap(*_told: object) -> list[object]:
     return []
+
+
+def passes_over_all(share: Share, _joined: object = ()) -> Iterator[tuple[Gap, bool]]:
+    """Whoever takes over thinks that the stream tells of all that is missing here."""
+    return ((gap, True) for gap in share._gaps.values())
+
+
+def passes_over_none(_share: Share, _joined: object = ()) -> Iterator[tuple[Gap, bool]]:
+    return iter(())
 
 
 def renews_for_ever(self: LeaseKeeper, _now: float) -> bool:
@@ -56,6 +66,8 @@ def renews_for_ever(self: LeaseKeeper, _now: float) -> bool:
         (Share, "_trim", keeps_nothing, "stood by"),
         (Share, "_covers", is_always_covered, "in silence"),
         (Share, "_uncovered", tells_no_gap, "in silence"),
+        (Share, "_silent", passes_over_all, "in silence"),
+        (Share, "_silent", passes_over_none, "stood by"),
     ],
 )
 def test_the_model_notices_a_rule_that_is_missing(

@@ -1,6 +1,7 @@
 """A share in a shard, step by step, where the model says only that nothing is wrong."""
 
 from copy import copy
+from typing import Literal
 
 from msgspec import structs
 
@@ -190,3 +191,143 @@ def test_what_has_come_is_fresh_once() -> None:
     assert share.fresh() == []
     share.let_go(at(2))
     assert share.fresh() == []
+
+
+def gap(second: float, to: float | None = None) -> Gap:
+    """Of the trades, from a new beginning until something came."""
+    phase: Literal["open", "close"] = "open" if to is None else "close"
+    return Gap(
+        exchange="x", symbol="S", raw_symbol="S", ts_recv=at(to or second), conn="c", gap_id="g", phase=phase,
+        channel="trades", cause="restart", ts_from=at(second), ts_to=None if to is None else at(to),
+    )  # fmt: skip
+
+
+def silent(ring: list[Record], second: float) -> Share:
+    """A member whose market S has nothing to tell, and whose other market makes time pass in the stream."""
+
+    def other(number: int) -> Record:
+        return structs.replace(trade(number, number), raw_symbol="T", offset=number + 2)
+
+    share = Share("x")
+    share.heard(1, 2, [structs.replace(live("trades", 0), offset=1), structs.replace(trade(1, 0.5), offset=2)])
+    share.gather(ring, at(10))
+    for number in range(1, round(second)):
+        share.heard(1, number + 2, [other(number)])
+        share.gather([structs.replace(other(number), offset=0)], at(number))
+    return share
+
+
+def told(share: Share) -> list[tuple[str, str]]:
+    """The gaps and states that go into the stream of the silent market."""
+    frame = share.next_frame(1000, 1 << 20)
+    rows = [] if frame is None else [row for row in frame.records if row.raw_symbol == "S"]
+    gaps = [(row.phase, row.cause) for row in rows if isinstance(row, Gap)]
+    return gaps + [(row.state, "") for row in rows if isinstance(row, Health)]
+
+
+def test_a_gap_of_a_silent_topic_is_not_told_once_the_stream_has_gone_on_for_long() -> None:
+    began_anew = [gap(5), structs.replace(live("trades", 6), state="syncing")]
+    share = silent(began_anew, 30)
+    assert share.is_fresh, "whoever owns it waits"
+    share.take_over(2, at(30), lambda _: None)
+    assert told(share) == [("open", "restart"), ("syncing", "")]
+
+    share = silent(began_anew, 40)
+    assert not share.is_fresh
+    share.take_over(2, at(40), lambda _: None)
+    assert told(share) == [("syncing", "")]
+    share.gather([trade(2, 50), gap(5, 50)], at(50))
+    assert told(share) == [("live", "")], "a gap ends that was not told"
+
+
+def test_what_is_lost_while_a_gap_is_open_that_was_not_told_opens_one() -> None:
+    """A session opens no second gap of a topic."""
+    share = silent([gap(5), structs.replace(live("trades", 6), state="syncing")], 40)
+    share.take_over(2, at(40), lambda _: None)
+    told(share)
+    down = structs.replace(live("trades", 45), state="down")
+    share.gather([down, structs.replace(live("trades", 46), state="syncing")], at(46))
+    assert told(share) == [("open", "restart"), ("down", ""), ("syncing", "")]
+    share.gather([trade(2, 50), gap(5, 50)], at(50))
+    assert told(share) == [("close", "restart")]
+
+
+def test_a_gap_that_a_record_has_ended_that_the_stream_has_too_is_not_told() -> None:
+    numbered = structs.replace(trade(7, 38), sequence=7)
+    share = silent([gap(25), live("trades", 26)], 40)
+    share.heard(1, 100, [structs.replace(numbered, offset=100)])
+    share.gather([numbered, gap(25, 38)], at(38))
+    assert share.is_fresh
+    share.take_over(2, at(39), lambda _: None)
+    assert [cause for cause, _ in told(share)] == ["live"]
+
+
+def test_what_a_member_has_published_itself_is_not_missed_in_its_ring() -> None:
+    """It owned the shard, another one did, and it owns it again; a market has had nothing to tell since."""
+    share = Share("x")
+    share.gather([live("trades", 0)], at(0))
+    share.take_over(1, at(0), lambda _: None)
+    share.gather([trade(1, 20)], at(20))
+    frame = share.next_frame(100, 1 << 20)
+    assert frame is not None
+    share.stored(frame)
+    share.heard(1, frame.last, frame.records)
+    share.let_go(at(21))
+    other = [structs.replace(trade(n, n), raw_symbol="T", offset=n) for n in range(22, 32)]
+    share.gather([structs.replace(each, offset=0) for each in other], at(31))
+    share.heard(2, 31, other)
+    share.take_over(3, at(40), lambda _: None)
+    assert told(share) == [("live", "")]
+
+
+def test_a_gap_between_two_owners_is_decided_anew_by_whoever_goes_on() -> None:
+    """The frame that told it was stored, and its answer came late: told again behind its end it would stay open."""
+    share = Share("x")
+    share.heard(1, 2, [structs.replace(live("trades", 0), offset=1), structs.replace(trade(1, 1), offset=2)])
+    share.gather([live("trades", 5)], at(5))
+    share.take_over(2, at(14), lambda _: None)
+    sent = share.next_frame(100, 1 << 20)
+    assert sent is not None
+    share.let_go(at(15))
+    share.heard(2, sent.last, sent.records)
+    share.take_over(3, at(30), lambda _: None)
+    share.gather([trade(2, 31)], at(31))
+    frame = share.next_frame(100, 1 << 20)
+    assert frame is not None
+    reader: dict[str, Gap] = {}
+    for record in (*sent.records, *frame.records):
+        if isinstance(record, Gap):
+            reader.update({record.gap_id: record}) if record.phase == "open" else reader.pop(record.gap_id)
+    assert reader == {}
+
+
+def test_times_say_nothing_of_a_silent_topic_where_the_owner_before_was_late() -> None:
+    """It had been stopped, and was gone again before all was published that it then read."""
+    numbered = [structs.replace(trade(n, 8 + n / 10), sequence=n, raw_symbol="T") for n in range(1, 20)]
+    state = live("trades", 0)
+    stream = [
+        state,
+        structs.replace(trade(1, 1), sequence=1),
+        *(structs.replace(each, ts_recv=at(14)) for each in numbered),
+    ]
+    stream = [structs.replace(record, offset=offset) for offset, record in enumerate(stream, 1)]
+    for delay, wanted in ((4, [("open", "restart"), ("live", "")]), (0, [("live", "")])):
+        share = Share("x")
+        share.heard(1, 21, stream)
+        mine = [structs.replace(each, ts_recv=at(14 - delay), offset=0) for each in numbered]
+        share.gather([live("trades", 8), *mine], at(14))
+        share.take_over(2, at(20), lambda _: None)
+        assert told(share) == wanted
+
+
+def test_what_both_had_before_a_break_says_nothing_of_what_came_behind_it() -> None:
+    """The ring reaches back to before this member began the exchange anew."""
+    numbered = [structs.replace(trade(n, n / 10), sequence=n) for n in range(1, 101)]
+    late = [structs.replace(trade(n, 10), sequence=n) for n in range(60, 71)]
+    stream = [live("trades", 0), *numbered[:59], *late]
+    share = Share("x")
+    share.heard(1, 71, [structs.replace(record, offset=offset) for offset, record in enumerate(stream, 1)])
+    mine = [live("trades", 0), *numbered[:50], gap(5), live("trades", 7.5), *numbered[75:], gap(5, 7.6)]
+    share.gather([structs.replace(record, offset=0) for record in mine], at(10))
+    share.take_over(2, at(20), lambda _: None)
+    assert ("open", "restart") in told(share)

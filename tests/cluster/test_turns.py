@@ -8,9 +8,12 @@ NAMES = ("a", "b", "c")
 LAST, MIDDLE, FIRST = reversed(line_of("x", [ClusterMember(name=name, life="1") for name in NAMES]))
 
 
-def report(name: str, revision: int = 2, *, is_old: bool = False, is_ready: bool = True) -> MemberReport:
+def report(
+    name: str, revision: int = 2, *, is_old: bool = False, is_ready: bool = True, is_fresh: bool = False
+) -> MemberReport:
     member = ClusterMember(name=name, life="1", ready=("x",) if is_ready else ())
-    return MemberReport(member=member, ts=0, revision=revision, shares=(ShareReport(shard="x", is_old=is_old),))
+    share = ShareReport(shard="x", is_old=is_old, is_fresh=is_fresh)
+    return MemberReport(member=member, ts=0, revision=revision, shares=(share,))
 
 
 def turn(name: str, *others: MemberReport) -> bool:
@@ -25,6 +28,7 @@ def test_the_others_wait_until_all_before_them_could_go_on_by_the_new_configurat
     assert not turn(FIRST, report(LAST, 1)), "it has not heard of it yet"
     assert not turn(FIRST, report(LAST, is_old=True)), "it has yet to begin anew"
     assert not turn(FIRST, report(LAST, is_ready=False)), "it has just begun anew"
+    assert not turn(FIRST, report(LAST, is_fresh=True)), "it would tell a gap of a topic that is silent"
     assert not turn(FIRST, report(LAST), report(MIDDLE, is_old=True))
     assert turn(FIRST, report(LAST), report(MIDDLE, 3))
 

@@ -69,6 +69,7 @@ class Delivery:
         )
         self.sink: Running = running(sink.configured(keys, **settings), self.bus, dead=folder / "dead")
         self.published: list[Row] = []
+        self._coming: asyncio.Task[None] | None = None  # the target comes back, and the sink had to notice before
 
     async def run(
         self, given: int | list[Record], *, outages: int = 0, down: Step = _nothing, up: Step = _nothing
@@ -91,6 +92,7 @@ class Delivery:
         for start in range(0, count, PIECE):
             if due and start >= due[0]:
                 del due[0]
+                await self._goes_on()
                 down()
                 self._coming = asyncio.create_task(self._come(up))
             piece = todo[start : start + PIECE]
@@ -103,6 +105,13 @@ class Delivery:
         await self.fails()
         await asyncio.to_thread(up)
 
+    async def _goes_on(self) -> None:
+        """Wait until the target is back from an outage before, and the sink has noticed."""
+        if self._coming is not None:
+            await self._coming
+        while self.sink.status().failing is not None:  # noqa: ASYNC110 - a sink tells its status when asked
+            await asyncio.sleep(0.01)
+
     async def fails(self) -> str:
         """Wait until the sink says that something is wrong, and give the reason."""
         while (reason := self.sink.status().failing) is None:  # noqa: ASYNC110 - a sink tells its status when asked
@@ -112,8 +121,14 @@ class Delivery:
     async def end(self) -> SinkStatus:
         """Let the sink write what it holds; how it has fared."""
         self.sink.end()
-        assert self.sink.task is not None
-        await self.sink.task
+        task, coming = self.sink.task, self._coming
+        assert task is not None
+        while not task.done():
+            await asyncio.wait({task, coming} if coming is not None else {task}, return_when=asyncio.FIRST_COMPLETED)
+            if coming is not None and coming.done():
+                coming.result()  # a target that does not come back is why the sink does not end
+                coming = None
+        await task
         return self.sink.status()
 
 

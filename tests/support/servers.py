@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PATIENCE_S = 120.0
+STARTS = 3  # so often a server is started that ends before it answers
 LOOPBACK = "127.0.0.1"
 
 
@@ -70,19 +71,30 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it answers. Raises TimeoutError with what it said."""
+        """Start it, and wait until it answers. Raises TimeoutError with what it said.
+
+        One that ends by itself is started again, as a service manager would do after a kill.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "log"
+        process = self._begin(log)
+        left, end = STARTS - 1, time.monotonic() + PATIENCE_S
+        while not self._is_ready(self.port):
+            is_over = process.poll() is not None
+            if (is_over and not left) or time.monotonic() > end:
+                self.kill()  # nobody else would
+                raise TimeoutError(f"{self._command(self.port)[0]} does not start: {log.read_text()[-2000:]}")
+            if is_over:
+                left -= 1
+                process = self._begin(log)
+            time.sleep(0.05)
+
+    def _begin(self, log: Path) -> subprocess.Popen[bytes]:
         with log.open("ab") as said:
             self._process = subprocess.Popen(
                 self._command(self.port), stdout=said, stderr=said, env=self.environment, start_new_session=True
             )
-        end = time.monotonic() + PATIENCE_S
-        while not self._is_ready(self.port):
-            if self._process.poll() is not None or time.monotonic() > end:
-                self.kill()  # nobody else would
-                raise TimeoutError(f"{self._command(self.port)[0]} does not start: {log.read_text()[-2000:]}")
-            time.sleep(0.05)
+        return self._process
 
     def kill(self) -> None:
         """Have the kernel end it at once, with all that it started."""

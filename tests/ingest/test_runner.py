@@ -239,14 +239,14 @@ async def test_a_listing_that_does_not_answer_stops_no_feed_from_beginning() -> 
         exchange=toy(),
         config=SimpleNamespace(max_instruments=9, processes=1),
         runner=SimpleNamespace(rest=None),
-        until_relisting=lambda _: asyncio.sleep(0.01),
+        until_relisting=lambda *_: asyncio.sleep(0.01),
         following=following,
         changing=asyncio.Lock(),
     )
 
     async def no_news(_: Sequence[Instrument]) -> None: ...
 
-    task = asyncio.create_task(Listings.again(SimpleNamespace(fetch=fail), followed, no_news))  # type: ignore[arg-type]
+    task = asyncio.create_task(Listings.again(SimpleNamespace(fetch=fail, _passed={}), followed, no_news))  # type: ignore[arg-type]
     await asyncio.wait_for(looked.wait(), PATIENCE)
     task.cancel()
 

@@ -89,7 +89,12 @@ def test_what_it_shows_is_recorded_where_that_is_wanted(tmp_path: Path) -> None:
             pass
         said = interrupt(process, tmp_path)
     assert "files are in" in said
-    lines = b"".join(zstandard.decompress(path.read_bytes()) for path in tmp_path.rglob("*.ndjson.zst")).splitlines()
+    unpacked = zstandard.ZstdDecompressor()
+    files = [
+        unpacked.stream_reader(path.read_bytes(), read_across_frames=True).read()
+        for path in tmp_path.rglob("*.ndjson.zst")
+    ]
+    lines = b"".join(files).splitlines()
     found = {json.loads(line)["type"] for line in lines}
     assert {"header", "trade", "footer"} <= found
 

@@ -22,9 +22,8 @@ def bbo(
     sequence: int | None = None,
 ) -> Bbo:
     """The best prices, of which each side is read as `best` does: no price, or one of nothing, is an empty side."""
-    if not (
-        type(bid) is str and ":" > bid > ZERO and bid[:2] != "00" and "e" not in bid and "E" not in bid
-    ):  # hot: rare
+    # Hot: what `nonzero` does with most, without calling it.
+    if not (type(bid) is str and ":" > bid > ZERO and bid[:2] != "00" and "e" not in bid and "E" not in bid):
         bid = nonzero(bid)
     if not (type(ask) is str and ":" > ask > ZERO and ask[:2] != "00" and "e" not in ask and "E" not in ask):
         ask = nonzero(ask)

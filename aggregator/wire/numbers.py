@@ -88,9 +88,7 @@ def nonzero(value: Text) -> str | None:
 
     Hot: of most text only the first character is looked at, which tells words and nothing at all from numbers.
     """
-    if (
-        type(value) is str and ":" > value > ZERO and value[:2] != "00" and "e" not in value and "E" not in value
-    ):  # hot: most
+    if type(value) is str and ":" > value > ZERO and value[:2] != "00" and "e" not in value and "E" not in value:
         return value
     found = optional(value)
     return None if found is None or not found.lstrip("0.") else found

@@ -166,14 +166,16 @@ class Session:
         self.topics.carry(carried or {})
         asked, coming = map(set, self.subscriptions.subscribe(subscriptions, now.mono))
         for key in dict.fromkeys((s.channel, s.raw_symbol) for s in subscriptions):
-            topic, refusal = self.topics.known(*key, now), self.subscriptions.refusal(key)
+            topic = self.topics.known(*key, now)
             if key in asked:
                 self._wait(topic)
                 happen(topic, "asked", out, now)
             elif key in coming:
                 happen(topic, "accepted", out, now)
-            elif refusal is not None:
-                happen(topic, "refused", out, now, refusal.reason)
+            else:
+                refusal = self.subscriptions.refusal(key)
+                if refusal is not None:
+                    happen(topic, "refused", out, now, refusal.reason)
         if asked and self._is_open and not isinstance(self.stream.url, str):
             self.subscriptions.reconnect_reason = "more topics are wanted than the address names"
         return out
@@ -234,14 +236,13 @@ class Session:
                 if inflate is not None:
                     frame = inflate(payload)
                 for event in parse(frame):
-                    topics = topics_of.get(type(event))
-                    if topics is None:
-                        self._heed(event, out, now)
-                        continue
                     record: Record = event  # type: ignore[assignment]
-                    topic = topics.get(record.raw_symbol) or self._meet(record)
-                    if topic is None:
-                        continue
+                    try:
+                        topic = topics_of[type(event)][record.raw_symbol]
+                    except KeyError:  # an event that is no record, or a topic's first
+                        topic = self._topic_of(event, out, now)
+                        if topic is None:
+                            continue
                     record.exchange = exchange
                     record.symbol = topic.symbol
                     record.ts_recv = wall
@@ -286,14 +287,13 @@ class Session:
                 if inflate is not None:
                     frame = inflate(payload)
                 for event in parse(frame):
-                    topics = topics_of.get(type(event))
-                    if topics is None:
-                        self._heed(event, out, now)
-                        continue
                     record: Record = event  # type: ignore[assignment]
-                    topic = topics.get(record.raw_symbol) or self._meet(record)
-                    if topic is None:
-                        continue
+                    try:
+                        topic = topics_of[type(event)][record.raw_symbol]
+                    except KeyError:  # an event that is no record, or a topic's first
+                        topic = self._topic_of(event, out, now)
+                        if topic is None:
+                            continue
                     record.exchange = exchange
                     record.symbol = topic.symbol
                     record.ts_recv = now.wall
@@ -379,13 +379,9 @@ class Session:
         """Make records of the events of one frame, as `receive` does, off the hot path."""
         self._counts.has_news = True
         for event in events:
-            topics = self.topics.by_type.get(type(event))
-            if topics is None:
-                self._heed(event, out, now)
-                continue
-            record: Record = event  # type: ignore[assignment]
-            topic = topics.get(record.raw_symbol) or self._meet(record)
+            topic = self._topic_of(event, out, now)
             if topic is not None:
+                record: Record = event  # type: ignore[assignment]
                 record.exchange, record.symbol = self.exchange, topic.symbol
                 record.ts_recv, record.conn, record.source = now.wall, self.conn, self._source
                 topic.heard = now.mono
@@ -664,6 +660,15 @@ class Session:
         if told != channel and told in self._unasked:
             self.topics.known(told, record.raw_symbol, self.moment)
         return self.topics.known(channel, record.raw_symbol, self.moment)
+
+    def _topic_of(self, event: Event, out: list[Record], now: Now) -> Topic | None:
+        """The topic of a record, which is made where it is to have one; what is no record is heeded."""
+        topics = self.topics.by_type.get(type(event))
+        if topics is None:
+            self._heed(event, out, now)
+            return None
+        record: Record = event  # type: ignore[assignment]
+        return topics.get(record.raw_symbol) or self._meet(record)
 
     def _heed(self, event: Event, out: list[Record], now: Now) -> None:
         """Do what an event asks for that is not a record."""

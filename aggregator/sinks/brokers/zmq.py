@@ -216,7 +216,7 @@ SINK = Sink(
     ZmqSettings,
     open_zmq,
     kind="network",
-    delivery=structs.replace(NETWORK, queue=400_000, timeout=15.0),
+    delivery=structs.replace(NETWORK, queue=400_000, timeout=15.0, batch_records=3000),
     unique="url",
     example={"url": "tcp://127.0.0.1:5556"},
     module="zmq",

@@ -4,7 +4,8 @@
 that no simulator runs on the same processors. With `--divided okx` it is one exchange, and each worker has a bucket of
 its symbols, whose frames alone come to it. `cpu` is the processor time per frame of all processes together, `busier`
 the share that the busier worker has of one process's, `hub` that of the hub; `bound` is how much faster two processors
-are at best: all of the time on two of them, or the busiest process alone. `wall` is how much faster it was.
+are at best: all of the time on two of them, or the busiest process alone. `wall` is how much faster it was. With
+`--bare` there are neither files nor a reader; `--passes` is how often each exchange's frames are played in a run.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from aggregator.bus.bus import Bus
 from aggregator.bus.passing import MarkingBus, Packer
@@ -56,7 +57,7 @@ Report = dict[str, Any]
 class Play:
     """One exchange's frames, several times over, each time for a session of its own."""
 
-    def __init__(self, id: str, part: SymbolPart | None = None) -> None:
+    def __init__(self, id: str, passes: int, part: SymbolPart | None = None) -> None:
         """Make them; `part`: those about some of its symbols alone."""
         exchange = load_exchange(id)
         if exchange is None:
@@ -65,8 +66,8 @@ class Play:
         stream = Reader(exchange, (), None).stream_of(capture.url, capture.frames[0])
         if part is not None:
             capture = structs.replace(capture, frames=_about(capture, stream, part))
-        self.passes = [(_session(capture, stream), _reads(capture)) for _ in range(PASSES)]
-        self.frames = len(capture.frames) * PASSES
+        self.passes = [(_session(capture, stream), _reads(capture)) for _ in range(passes)]
+        self.frames = len(capture.frames) * passes
 
     async def play(self, bus: Bus, outputs: RunningSinks) -> None:
         """Publish all of it, as fast as it goes; others have their turn after each read."""
@@ -116,9 +117,21 @@ def _begun(*options: str, fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, pass_fds=fds, stdout=subprocess.PIPE)  # noqa: S603 - our own program
 
 
-async def _outlets(bus: Bus, home: Path) -> tuple[RunningSinks, subprocess.Popen[bytes]]:
-    """Files, and a feed with one reader."""
-    outputs = RunningSinks(bus, on_idle=_nothing)
+class Load(Struct, frozen=True):
+    """What a run plays, where its files go, and whether there are any."""
+
+    names: list[str]
+    passes: int
+    home: Path
+    is_bare: bool
+
+
+async def _outlets(bus: Bus, load: Load) -> tuple[RunningSinks, subprocess.Popen[bytes] | None]:
+    """Files, and a feed with one reader; neither where it is bare."""
+    outputs, home = RunningSinks(bus, on_idle=_nothing), load.home
+    if load.is_bare:
+        await outputs.start([])
+        return outputs, None
     path = home / "feed.sock"
     sinks = [
         files.SINK.configured(ROOMY, path=home / "data"),
@@ -130,9 +143,10 @@ async def _outlets(bus: Bus, home: Path) -> tuple[RunningSinks, subprocess.Popen
     return outputs, reader
 
 
-async def _ended(outputs: RunningSinks, reader: subprocess.Popen[bytes]) -> Report:
+async def _ended(outputs: RunningSinks, reader: subprocess.Popen[bytes] | None) -> Report:
     await outputs.stop(60.0)
-    await asyncio.to_thread(reader.wait)
+    if reader is not None:
+        await asyncio.to_thread(reader.wait)
     lost = sum(each.dropped for each in outputs.status()) + sum(each.missed for each in outputs.feed_status())
     return {"lost": lost}
 
@@ -142,20 +156,20 @@ def _names(ids: Sequence[str], divided: str | None) -> list[list[str]]:
     return [list(ids[::2]), list(ids[1::2])] if divided is None else [[name] for name in bucket_names(divided, 2)]
 
 
-def _play(name: str) -> Play:
+def _play(name: str, passes: int) -> Play:
     """The play of an exchange, or of a bucket of one."""
     found = BUCKET.fullmatch(name)
     if found is None:
-        return Play(name)
+        return Play(name, passes)
     id, bucket, count = found.groups()
-    return Play(id, part_of(int(count), (int(bucket),)))
+    return Play(id, passes, part_of(int(count), (int(bucket),)))
 
 
-async def alone(ids: list[str], home: Path) -> Report:
+async def alone(load: Load) -> Report:
     """One process does all."""
-    plays = [Play(id) for id in ids]
+    plays = [Play(id, load.passes) for id in load.names]
     bus = Bus("bench")
-    outputs, reader = await _outlets(bus, home)
+    outputs, reader = await _outlets(bus, load)
     _settled()
     begun, cpu = time.monotonic(), time.process_time()
     await asyncio.gather(*(play.play(bus, outputs) for play in plays))
@@ -169,9 +183,9 @@ async def alone(ids: list[str], home: Path) -> Report:
     }
 
 
-async def worker(names: list[str], fd: int) -> Report:
+async def worker(load: Load, fd: int) -> Report:
     """A worker: it begins when the hub says so, and tells its time in the end."""
-    plays = [_play(name) for name in names]
+    plays = [_play(name, load.passes) for name in load.names]
     bus = MarkingBus("bench")
     line = socket.socket(fileno=fd)
     line.sendall(b"\0")
@@ -188,7 +202,7 @@ async def worker(names: list[str], fd: int) -> Report:
     return {"frames": sum(play.frames for play in plays), "cpu": time.process_time() - cpu, "records": bus.offset}
 
 
-async def hub(groups: list[list[str]], home: Path) -> Report:
+async def hub(groups: list[list[str]], load: Load) -> Report:
     """A hub: it has workers, and passes on what they send."""
     loop = asyncio.get_running_loop()
     bus = Bus("bench")
@@ -196,13 +210,14 @@ async def hub(groups: list[list[str]], home: Path) -> Report:
     for names in groups:
         ours, theirs = socket.socketpair()
         command = ["--role", "worker", "--fd", str(theirs.fileno()), "--exchanges", ",".join(names)]
+        command += ["--passes", str(load.passes)]
         process = _begun(*command, fds=[theirs.fileno()])
         theirs.close()
         processes.append(process)
         lines.append(ours)
     for line in lines:
         await asyncio.to_thread(line.recv, 1)
-    outputs, reader = await _outlets(bus, home)
+    outputs, reader = await _outlets(bus, load)
     ids = {BUCKET.sub(r"\1", name) for names in groups for name in names}
     views = {id: LinkedExchange(id, bus) for id in ids}
     over = []
@@ -288,26 +303,30 @@ def main() -> None:
     parser.add_argument("--fd", type=int)
     parser.add_argument("--exchanges", default=",".join(EXCHANGES))
     parser.add_argument("--divided", help="one exchange that two workers have together, instead of several")
+    parser.add_argument("--passes", type=int, default=PASSES, help="how often each exchange's frames are played")
+    parser.add_argument("--bare", action="store_true", help="without files and a reader")
     given = parser.parse_args()
     ids = [given.divided] if given.divided else given.exchanges.split(",")
     if given.role == "compare":
         sys.stdout.write(f"{conditions()}\n")
         options = ["--divided", given.divided] if given.divided else ["--exchanges", given.exchanges]
+        options += ["--passes", str(given.passes), *(["--bare"] if given.bare else [])]
         compare(given.rounds, given.home or Path(tempfile.gettempdir()), options)
         return
     if given.role == "reader":
         read_feed(given.home)
         return
     found: list[Report] = []
+    load = Load(ids, given.passes, given.home or Path(), given.bare)
 
     async def work() -> None:
         match given.role:
             case "alone":
-                found.append(await alone(ids, given.home))
+                found.append(await alone(load))
             case "worker":
-                found.append(await worker(ids, given.fd))
+                found.append(await worker(load, given.fd))
             case _:
-                found.append(await hub(_names(ids, given.divided), given.home))
+                found.append(await hub(_names(ids, given.divided), load))
 
     run(work)
     sys.stdout.write(json.dumps(found[0]))

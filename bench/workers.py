@@ -5,7 +5,8 @@ that no simulator runs on the same processors. With `--divided okx` it is one ex
 its symbols, whose frames alone come to it. `cpu` is the processor time per frame of all processes together, `busier`
 the share that the busier worker has of one process's, `hub` that of the hub; `bound` is how much faster two processors
 are at best: all of the time on two of them, or the busiest process alone. `wall` is how much faster it was. With
-`--bare` there are neither files nor a reader; `--passes` is how often each exchange's frames are played in a run.
+`--without reader` there are files alone, `--without all` neither; `--passes` is how often each exchange's frames are
+played in a run.
 """
 
 import argparse
@@ -118,26 +119,23 @@ def _begun(*options: str, fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
 
 
 class Load(Struct, frozen=True):
-    """What a run plays, where its files go, and whether there are any."""
+    """What a run plays, where its files go, and what it goes without: nothing, the reader, or files and reader."""
 
     names: list[str]
     passes: int
     home: Path
-    is_bare: bool
+    without: str
 
 
 async def _outlets(bus: Bus, load: Load) -> tuple[RunningSinks, subprocess.Popen[bytes] | None]:
-    """Files, and a feed with one reader; neither where it is bare."""
+    """Files, and a feed with one reader, as far as the run has them."""
     outputs, home = RunningSinks(bus, on_idle=_nothing), load.home
-    if load.is_bare:
-        await outputs.start([])
+    kept = [] if load.without == "all" else [files.SINK.configured(ROOMY, path=home / "data")]
+    if load.without:
+        await outputs.start(kept)
         return outputs, None
     path = home / "feed.sock"
-    sinks = [
-        files.SINK.configured(ROOMY, path=home / "data"),
-        feed.SINK.configured(listen=[f"unix:{path}"], ring=500_000),
-    ]
-    await outputs.start(sinks)
+    await outputs.start([*kept, feed.SINK.configured(listen=[f"unix:{path}"], ring=500_000)])
     reader = _begun("--role", "reader", "--home", str(home))
     await asyncio.sleep(1.5)
     return outputs, reader
@@ -304,20 +302,20 @@ def main() -> None:
     parser.add_argument("--exchanges", default=",".join(EXCHANGES))
     parser.add_argument("--divided", help="one exchange that two workers have together, instead of several")
     parser.add_argument("--passes", type=int, default=PASSES, help="how often each exchange's frames are played")
-    parser.add_argument("--bare", action="store_true", help="without files and a reader")
+    parser.add_argument("--without", choices=["reader", "all"], default="", help="the reader, or files too")
     given = parser.parse_args()
     ids = [given.divided] if given.divided else given.exchanges.split(",")
     if given.role == "compare":
         sys.stdout.write(f"{conditions()}\n")
         options = ["--divided", given.divided] if given.divided else ["--exchanges", given.exchanges]
-        options += ["--passes", str(given.passes), *(["--bare"] if given.bare else [])]
+        options += ["--passes", str(given.passes), *(["--without", given.without] if given.without else [])]
         compare(given.rounds, given.home or Path(tempfile.gettempdir()), options)
         return
     if given.role == "reader":
         read_feed(given.home)
         return
     found: list[Report] = []
-    load = Load(ids, given.passes, given.home or Path(), given.bare)
+    load = Load(ids, given.passes, given.home or Path(), given.without)
 
     async def work() -> None:
         match given.role:

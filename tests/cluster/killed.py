@@ -84,7 +84,8 @@ def judge(reader: Daemon, oracle: Daemon, until_ns: int, *, is_gap_wrong: bool =
         for row in [json.loads(line)]
         if row["ts_recv"] < until_ns
     )
-    say(f"{len(came)} records at the reader, {len(wanted)} wanted by the oracle")
+    flow = f"{len(came) * 1e9 / (last - first):,.0f} a second"
+    say(f"{len(came)} records at the reader, {flow}; {len(wanted)} wanted by the oracle")
     say(f"{len(missing)} missing {sorted(missing, key=str)[:3]}, {len(twice)} twice {twice[:3]}")
     say(f"gaps told: {dict(gaps)}")
     return len(missing) + len(twice) + (sum(gaps.values()) if is_gap_wrong else 0)

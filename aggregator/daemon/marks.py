@@ -116,9 +116,9 @@ def read_numbers(path: Path) -> dict[int, int]:
 def _as_told(row: CheckpointRow, stands: Mapping[Key, Gap]) -> CheckpointRow:
     """A topic with the gap that the stream has told last, which is newer than any mark."""
     gap = stands.get((row.channel, row.raw_symbol))
-    if gap is None and row.carried.gap is None and row.restart is None:
+    if gap is None and row.carried.gap is None:
         return row
-    return structs.replace(row, carried=structs.replace(row.carried, gap=gap), restart=None)
+    return structs.replace(row, carried=structs.replace(row.carried, gap=gap))
 
 
 class Restart(Struct):
@@ -130,6 +130,18 @@ class Restart(Struct):
 
     ts_from: int
     since: float | None = None
+
+
+def _unwritten(rows: Iterable[CheckpointRow]) -> dict[tuple[str, Key], Restart]:
+    """The gaps of restarts that sinks may not have written, by feed and topic."""
+    found: dict[tuple[str, Key], Restart] = {}
+    for row in rows:
+        ts_from, gap = row.restart, row.carried.gap
+        if ts_from is None and gap is not None and gap.cause == "restart":
+            ts_from = gap.ts_from
+        if ts_from is not None:
+            found[row.feed, (row.channel, row.raw_symbol)] = Restart(ts_from)
+    return found
 
 
 class Found(Struct, frozen=True):
@@ -250,11 +262,7 @@ class Marks:
         if not read:
             return Found()
         found, rows = _together([each for each, _ in read]), [row for _, some in read for row in some]
-        self._restarts[name] = {
-            (row.feed, (row.channel, row.raw_symbol)): Restart(row.carried.gap.ts_from)
-            for row in rows
-            if row.carried.gap is not None and row.carried.gap.cause == "restart"
-        }
+        self._restarts[name] = _unwritten(rows)
         rows = [structs.replace(row, slot=self._begun(name, row)) for row in rows]
         self.save(name, checkpoint_file.pieces_of(rows))
         for path in parts if name not in self._failing else ():
@@ -278,10 +286,12 @@ class Marks:
             if passed:
                 died, is_sure = passed, stands is not None and moment >= 0 and handed >= 0
             else:
-                died, is_sure = min(max(died, abs(moment)), time.time_ns()), moment >= 0  # clocks may run back
+                died = min(max(died, abs(moment)), time.time_ns())  # clocks may run back
+                is_sure = moment >= 0 and LIFE not in left.epoch  # nobody noted what was passed on of a worker
             if stands is not None:
                 left = structs.replace(left, rows=[_as_told(row, stands) for row in left.rows])
-            left, gaps = checkpoint_file.after_a_kill(id, left, died, numbers, is_sure=is_sure)
+            goes_on = stands is not None
+            left, gaps = checkpoint_file.after_a_kill(id, left, died, numbers, is_sure=is_sure, goes_on=goes_on)
         epoch = None if left.epoch is None else left.epoch.partition(LIFE)[0]
         return Found(checkpoint_file.topics_of(left), gaps, epoch, died), left.rows
 
@@ -310,18 +320,29 @@ class Marks:
         stands: the gaps that are open as the stream has it, which goes on; all that was handed on was passed on
         """
         left = checkpoint_file.load(self.path(name))
-        return Found() if left is None else self._read(exchange, left, stands)[0]
+        if left is None:
+            return Found()
+        found, rows = self._read(exchange, left, stands)
+        self._restarts[name] = _unwritten(rows)
+        return found
 
     def leave_to_workers(self, exchange: str, left: Mapping[str, checkpoint_file.Topics]) -> None:
-        """Leave an exchange to workers, by the names of its parts: all that is missing is told. Raises OSError."""
+        """Leave an exchange to workers, by the names of its parts: all that is missing is told. Raises OSError.
+
+        What of that sinks may not have written they mark from now on.
+        """
+        restarts = self._unwritten_of(exchange)
         for name, topics in left.items():
-            self._leave(name, checkpoint_file.rows_of(topics))
+            self._leave(name, checkpoint_file.rows_of(topics, restarts))
         if exchange not in left:
             self.path(exchange).unlink(missing_ok=True)
 
     def leave_to_worker(self, name: str, topics: checkpoint_file.Topics) -> None:
         """Leave a part to a worker, likewise. Raises OSError."""
-        self._leave(name, checkpoint_file.rows_of(topics))
+        self._leave(name, checkpoint_file.rows_of(topics, self._unwritten_of(name)))
+
+    def _unwritten_of(self, name: str) -> dict[tuple[str, Key], int]:
+        return {topic: restart.ts_from for topic, restart in self._restarts.pop(name, {}).items()}
 
     def let_be(self, name: str, *, is_ours: bool) -> None:
         """Mark a part of an exchange, or leave that to another worker."""
@@ -339,6 +360,18 @@ class Marks:
             await self._in_time(partial(checkpoint_file.save, pieces, self.path(name), ts, epoch))
         except (OSError, ValueError, OverflowError) as error:
             log.warning("%s: it cannot be marked for the worker that goes on with it: %s", name, error)
+
+    async def go_on(self, name: str) -> None:
+        """Mark a part of an exchange from now on, as the worker did that has handed it over."""
+        try:
+            await self._in_time(partial(self._learn, name))
+        except OSError as error:
+            log.warning("%s: what its worker before has marked cannot be read: %s", name, error)
+        self.let_be(name, is_ours=True)
+
+    def _learn(self, name: str) -> None:
+        left = checkpoint_file.load(self.path(name))
+        self._restarts[name] = {} if left is None else _unwritten(left.rows)
 
     def handed(self, ts: int | None) -> None:
         """Note that all is handed on up to a time; null: something is not."""
@@ -427,8 +460,8 @@ class Marks:
         restarts = self._restarts.get(name)
         if not restarts or (found := restarts.get((feed, standing.key))) is None:
             return None
-        now = asyncio.get_running_loop().time()
-        if standing.carried.gap is not None:
+        now, gap = asyncio.get_running_loop().time(), standing.carried.gap
+        if gap is not None and gap.cause == "restart":
             found.since = None
         elif found.since is None:
             found.since = now

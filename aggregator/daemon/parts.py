@@ -42,7 +42,9 @@ class ExchangePart(Struct, frozen=True):
         if self.symbols is None:
             return True
         if record.raw_symbol is None:
-            return record.conn.partition("/")[0] == self.name
+            name = record.conn.partition("/")[0]
+            is_of_no_part = name not in bucket_names(self.exchange, self.symbols.count)
+            return name == self.name or (is_of_no_part and 0 in self.symbols.buckets)
         return self.symbols.has(record.raw_symbol)
 
     def configured(self, config: ExchangeConfig) -> ExchangeConfig:

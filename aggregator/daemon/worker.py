@@ -269,7 +269,7 @@ class WorkerDaemon(Daemon):
                     await marks.hand_over(runner, epoch)
             case words.TakeOver(id=id):
                 self._standing.pop(id).take_over(time.time_ns())
-                marks.let_be(exchanges.configs[id].name, is_ours=True)
+                await marks.go_on(exchanges.configs[id].name)
                 if (runner := exchanges.runners.get(id)) is not None:
                     await marks.mark_first(runner)
 

@@ -328,7 +328,10 @@ class Workers(RunningExchanges):
         """Have a worker begin an exchange; it is tried again until it runs."""
         workers = [self._of[part.name] for part in self._parts[id]]
         if id not in self.views:
-            self.views[id] = LinkedExchange(id, self._bus)
+            view = self.views[id] = LinkedExchange(id, self._bus)
+            for gap in self.left_open(id):
+                view.note_gap(gap)
+            self._left.pop(id, None)  # workers have it
             for worker in workers:
                 if worker.life is not None:
                     worker.life.reader.gone.discard(id)

@@ -55,10 +55,13 @@ PIECE = 200  # topics that are encoded at once
 encode = msgspec.json.Encoder().encode
 
 
-def rows_of(left: Mapping[str, Mapping[Key, TopicCheckpoint]]) -> list[CheckpointRow]:
-    """Topics of an end that is told."""
+def rows_of(
+    left: Mapping[str, Mapping[Key, TopicCheckpoint]], restarts: Mapping[tuple[str, Key], int] | None = None
+) -> list[CheckpointRow]:
+    """Topics of an end that is told; `restarts`: by feed and topic, since when sinks may not have written all."""
+    since = restarts or {}
     return [
-        CheckpointRow(feed, channel, raw_symbol, carried)
+        CheckpointRow(feed, channel, raw_symbol, carried, restart=since.get((feed, (channel, raw_symbol))))
         for feed, topics in left.items()
         for (channel, raw_symbol), carried in topics.items()
     ]
@@ -115,38 +118,55 @@ def topics_of(left: CheckpointFile) -> Topics:
 
 
 def after_a_kill(
-    exchange: str, left: CheckpointFile, died: int, numbers: Mapping[int, int], *, is_sure: bool = True
+    exchange: str,
+    left: CheckpointFile,
+    died: int,
+    numbers: Mapping[int, int],
+    *,
+    is_sure: bool = True,
+    goes_on: bool = False,
 ) -> tuple[CheckpointFile, list[Gap]]:
     """The checkpoints of a run that was killed: each followed topic has a gap, open since the run died.
 
     A gap that was open already may have grown since the mark, and it is not known how much of it was recovered. So
     nothing of it is asked for again, and it is never told as recovered in full. Where the run died so soon that a sink
-    may not have written the gap that it began with, the new one begins where that one did.
+    may not have written the gap that it began with, the new one begins where that one did; and where another gap is
+    open by then, what lies before that is told for itself.
 
     numbers: the last number by slot; a topic that is numbered and has none goes on from nothing known
     is_sure: whether all records of these numbers were published
+    goes_on: whether the stream does, because a worker has died alone: sinks write what they have not written yet
     """
     gaps: list[Gap] = []
     rows: list[CheckpointRow] = []
     for row in left.rows:
         carried = structs.replace(row.carried, holes=(), missed=0, recovered=0)
-        is_known = is_sure and carried.gap is None and row.restart is None
+        since = None if goes_on else row.restart
+        is_known = is_sure and carried.gap is None and since is None
         carried.is_unsure = carried.is_unsure or not is_known
         carried.last = None if row.slot is None else numbers.get(row.slot)
         if row.is_followed and carried.gap is None:
-            conn = f"{exchange}/{row.feed}"
-            carried.gap = Gap(
-                exchange=exchange,
-                symbol=row.symbol,
-                raw_symbol=row.raw_symbol,
-                conn=conn,
-                source="derived",
-                gap_id=f"{conn}:{row.channel}:{row.raw_symbol or '*'}:{died}",
-                phase="open",
-                channel=row.channel,
-                cause="restart",
-                ts_from=died if row.restart is None else row.restart,
-            )
+            carried.gap = _opened(exchange, row, died, died if since is None else since)
             gaps.append(carried.gap)
+        elif since is not None and since < (end := died if carried.gap is None else carried.gap.ts_from):
+            unwritten = _opened(exchange, row, died, since)
+            gaps.append(structs.replace(unwritten, phase="close", ts_to=end, repair="none"))
         rows.append(structs.replace(row, carried=carried))
     return structs.replace(left, rows=rows), gaps
+
+
+def _opened(exchange: str, row: CheckpointRow, died: int, ts_from: int) -> Gap:
+    """The gap that a topic has because a run died."""
+    conn = f"{exchange}/{row.feed}"
+    return Gap(
+        exchange=exchange,
+        symbol=row.symbol,
+        raw_symbol=row.raw_symbol,
+        conn=conn,
+        source="derived",
+        gap_id=f"{conn}:{row.channel}:{row.raw_symbol or '*'}:{died}",
+        phase="open",
+        channel=row.channel,
+        cause="restart",
+        ts_from=ts_from,
+    )

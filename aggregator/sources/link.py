@@ -131,7 +131,7 @@ class LinkedExchange:
         if not isinstance(record, Gap | Health):
             return
         if isinstance(record, Gap):
-            self._note_gap(record)
+            self.note_gap(record)
         for topic in self._meant(record):
             topic.note(record)
             if topic.channel == "book" and isinstance(record, Gap) and record.phase == "open":
@@ -146,7 +146,8 @@ class LinkedExchange:
         else:
             self._bus.instruments[key] = structs.replace(instrument, offset=0)
 
-    def _note_gap(self, gap: Gap) -> None:
+    def note_gap(self, gap: Gap) -> None:
+        """Take note of a gap alone: also of one that an earlier run has left open."""
         if gap.channel is None:
             return
         place = gap.channel, gap.raw_symbol

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from aggregator.bus.bus import Batch, Bus
 from aggregator.config.config import Config, ExchangeConfig
@@ -21,7 +22,7 @@ from aggregator.ingest.rest import Hosts
 from aggregator.records import Gap, Record
 from aggregator.session.topics import TopicCheckpoint
 from aggregator.sinks.worker import Worker
-from aggregator.sources.link import LinkedExchange, LinkReader
+from aggregator.sources.link import LinkReader
 
 pytestmark = pytest.mark.waits
 
@@ -29,9 +30,12 @@ PASSED = 12_000_000_000
 
 
 class Scene:
-    """A hub whose first worker has just died; its disk answers as long as `answers` is set."""
+    """A hub whose first worker has just died; its disk answers as long as `answers` is set.
 
-    def __init__(self, directory: Path) -> None:
+    left: what the run before has left
+    """
+
+    def __init__(self, directory: Path, left: checkpoint_file.Topics | None = None) -> None:
         self.answers = Event()
         self.answers.set()
         self.bus = Bus("hub")
@@ -42,15 +46,22 @@ class Scene:
         config = Config(exchanges=(kraken,), sinks=(), state=directory, log_level="info", workers=2)
         self.hub = Workers(config, self.bus, Hosts(), Attention(self.bus, directory / "normal"), self.keeper, None)
         self.left = directory / "left"
-        self.hub.take_over({}, Marks(self.left, "hub"))
-        self.hub.views["kraken"] = LinkedExchange("kraken", self.bus)
+        self.hub.take_over({"kraken": left or {}}, Marks(self.left, "hub"))
         self.worker: OneWorker = self.hub._of["kraken"]
+        self.follow()
         row = CheckpointRow("main", "trades", "A", TopicCheckpoint(), "A/USD", is_followed=True)
         dead = Marks(self.left, f"hub{LIFE}1.1")
         dead.save("kraken", [checkpoint_file.piece_of([row])], 10_000_000_000)
         self.numbers = self.left / f"hub{LIFE}1.1.numbers"
         self.passed = PassedOn(self.numbers)
         self.passed.note(PASSED)
+
+    def follow(self) -> None:
+        """Have the hub follow the exchange, without a process that gathers."""
+        nothing: Any = asyncio.ensure_future(asyncio.sleep(0))
+        self.worker.task = self.hub._balancing = nothing
+        self.hub.begin("kraken")
+        self.worker.task = None
 
     def _take(self, batch: Batch) -> None:
         self.told += batch.records
@@ -100,6 +111,27 @@ async def test_a_gap_is_told_and_then_left_to_the_next_process(tmp_path: Path) -
     assert not it.numbers.exists()
 
 
+@pytest.mark.parametrize("is_followed", [False, True])
+async def test_a_gap_that_an_earlier_run_has_left_is_open_until_some_process_closes_it(
+    tmp_path: Path, *, is_followed: bool
+) -> None:
+    """Also where the first process dies before it has marked what it follows: the stream has not told its end."""
+    gap = Gap(
+        exchange="kraken", raw_symbol="A", conn="kraken/main", gap_id="of the run before", phase="open",
+        channel="trades", cause="restart", ts_from=5,
+    )  # fmt: skip
+    it = Scene(tmp_path, {"main": {("trades", "A"): TopicCheckpoint(gap)}})
+    row = CheckpointRow("main", "trades", "A", TopicCheckpoint(gap), "A/USD", is_followed=is_followed)
+    Marks(it.left, f"hub{LIFE}1.2").save("kraken", [checkpoint_file.piece_of([row])])
+    await it.begin()
+    assert it.gaps() == []
+    carried = Marks(it.left, f"hub{LIFE}1.3").take("kraken").topics["main"]["trades", "A"]
+    assert carried.gap == gap
+    closed = structs.replace(gap, phase="close", ts_to=9)
+    it.hub.views["kraken"].note(closed)
+    assert it.hub._gaps_of(it.hub._parts["kraken"][0]) == {}
+
+
 async def test_a_disk_that_takes_its_time_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -137,10 +169,9 @@ async def test_an_exchange_that_was_moved_away_and_comes_again_has_its_books_who
     it.hub.views.pop("kraken").leave()
     reader = LinkReader(it.bus, it.hub.views, lambda exchange, raw_symbol: None)  # noqa: ARG005
     reader.gone.add("kraken")
-    running: Any = asyncio.ensure_future(asyncio.sleep(0))
-    it.worker.life, it.worker.task, it.hub._balancing = SimpleNamespace(reader=reader), running, running  # type: ignore[assignment]
-    it.hub.begin("kraken")
-    await running
+    it.worker.life = SimpleNamespace(reader=reader)  # type: ignore[assignment]
+    it.follow()
+    await asyncio.sleep(0)
     assert reader.gone == set()
 
 

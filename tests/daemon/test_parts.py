@@ -57,6 +57,9 @@ def test_a_gap_of_a_whole_connection_is_of_the_part_whose_connection_it_is() -> 
     assert (one.tells(lost), other.tells(lost)) == (False, True)
     about = structs.replace(gap, raw_symbol="BTCUSDT", conn="binance/main")
     assert (one.tells(about), other.tells(about)) == (True, False)
+    for conn in ("binance/main", "binance-2of3/main"):  # an earlier run has left it, as a whole or in other parts
+        left = structs.replace(gap, conn=conn)
+        assert (one.tells(left), other.tells(left)) == (True, False)
     assert ExchangePart("binance", "binance").tells(lost)
 
 

@@ -53,9 +53,10 @@ def test_where_nothing_was_left_there_is_nothing(tmp_path: Path) -> None:
 
 
 def killed(
-    *rows: CheckpointRow, numbers: dict[int, int] | None = None, is_sure: bool = True
+    *rows: CheckpointRow, numbers: dict[int, int] | None = None, is_sure: bool = True, goes_on: bool = False
 ) -> tuple[list[CheckpointRow], list[Gap]]:
-    left, gaps = after_a_kill("toy", CheckpointFile(1, "e", rows=list(rows)), 50, numbers or {}, is_sure=is_sure)
+    file = CheckpointFile(1, "e", rows=list(rows))
+    left, gaps = after_a_kill("toy", file, 50, numbers or {}, is_sure=is_sure, goes_on=goes_on)
     return left.rows, gaps
 
 
@@ -91,3 +92,20 @@ def test_a_run_that_died_before_its_first_gap_was_surely_written_is_missing_from
     (gap,) = gaps
     assert (gap.ts_from, gap.gap_id) == (20, "toy/main:trades:A:50")
     assert rows[0].carried.is_unsure, "what a sink has not written no number shows"
+
+
+def test_what_a_sink_may_not_have_written_of_a_topic_that_nobody_wants_any_more_is_told_and_is_over() -> None:
+    rows, gaps = killed(CheckpointRow("main", "trades", "A", TopicCheckpoint(last=9), restart=20))
+    (gap,) = gaps
+    assert (gap.phase, gap.cause, gap.ts_from, gap.ts_to, gap.repair) == ("close", "restart", 20, 50, "none")
+    assert rows[0].carried.gap is None
+
+
+def test_a_worker_that_died_alone_has_sinks_write_what_it_told_and_its_mark_still_says_what_that_may_be() -> None:
+    rows, gaps = killed(
+        CheckpointRow("main", "trades", "A", TopicCheckpoint(), is_followed=True, restart=20),
+        CheckpointRow("main", "trades", "B", TopicCheckpoint(OPEN), is_followed=True, restart=2),
+        goes_on=True,
+    )
+    assert [(gap.raw_symbol, gap.phase, gap.ts_from) for gap in gaps] == [("A", "open", 50)]
+    assert [row.restart for row in rows] == [20, 2]

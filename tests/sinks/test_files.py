@@ -606,6 +606,35 @@ async def test_a_left_file_is_repaired(tmp_path: Path, tail: bytes, records: lis
     assert [whole(path)[0]["epoch"] for path in new] == ["e1"] * again
 
 
+async def test_what_an_end_leaves_no_time_for_the_start_after_the_next_repairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk may be so slow that files of a killed daemon have no end when the next one is stopped."""
+    look = closer.Closer._look_at
+
+    def slow(self: closer.Closer, path: Path) -> None:
+        self.stopping.wait()
+        if not path.read_bytes().startswith(HEAD):
+            look(self, path)
+
+    path = leave(tmp_path, HEAD + LINE)
+    monkeypatch.setattr(closer.Closer, "_look_at", slow)
+    monkeypatch.setattr(files, "LAST_WORK_S", 0.05)
+    async with running(tmp_path, epoch="e1") as sink:
+        await sink.put(trade(exchange="beta"))
+    assert path.read_bytes() == HEAD + LINE
+    monkeypatch.setattr(closer.Closer, "_look_at", look)
+    async with running(tmp_path, epoch="e2"):
+        await until(lambda: not path.exists() and all(b'"footer"' in left(p) for p in found(tmp_path)))
+    (gap,) = [record for record in all_records(tmp_path) if record["type"] == "gap"]
+    assert (gap["exchange"], gap["cause"], gap["ts_from"], gap["ts_to"]) == (
+        "alpha",
+        "restart",
+        NOON - 1000 * NS + 7,
+        NOON,
+    )
+
+
 async def test_what_a_crash_left_half_done_is_finished(tmp_path: Path) -> None:
     async with running(tmp_path) as sink:
         await sink.put(trade())

@@ -121,9 +121,11 @@ endif
 faults: install
 	@$(BIN)/python -m bench.faults $(ARGS)
 
-# A good sink beside sinks that hang, fail, refuse records or have a full disk: what it costs the good one. A minute.
-bench-sinks: install
+# A good sink beside sinks that hang, fail, refuse records or have a full disk: what it costs the good one; a minute, and
+# alone with ARGS. Then each sink beside its client library, on real servers: five minutes, SINKS="redis zmq" for some.
+bench-sinks: $(VENV)/servers
 	@$(BIN)/python -m bench.sinks $(ARGS)
+	@$(if $(ARGS),:,$(BIN)/python -m bench.targets $(SINKS))
 
 # Other programs on the same captures, each in an environment of its own under ~/.cache.
 bench-peers: install

@@ -5,7 +5,6 @@ https://bybit-exchange.github.io/docs/v5/ws/connect
 
 import re
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 
 from msgspec import Raw, Struct, structs
 from msgspec.json import Decoder
@@ -64,7 +63,9 @@ OPTIONS: dict[Channel, str] = {
     "options": "tickers",
 }
 STATUS: dict[Channel, str] = {"status": "system.status"}
-HEAD = b'{"topic":"'
+HEAD, QUOTE = b'{"topic":"', b'"'
+START = len(HEAD)
+MOST_KNOWN = 2**12  # topics whose readers are remembered
 INVERSE = re.compile(r"USD([FGHJKMNQUVXZ][0-9]{2})?$")  # how their names end: BTCUSD, and BTCUSDZ26 of December 2026
 
 
@@ -103,42 +104,46 @@ def parser(unit: SizeUnit = "base") -> Callable[[], Parse]:
     def connect() -> Parse:
         tickers: dict[str, TickerRow] = {}
         bests: dict[str, BookRow] = {}
-        readers: dict[str, Callable[[bytes, str], Iterable[Event]]] = {
-            "publicTrade": lambda frame, _: read_trades(frame, unit),
-            "orderbook": lambda frame, about: read_book(frame, about, bests),
-            "tickers": lambda frame, _: read_ticker(frame, unit, tickers),
-            "kline": lambda frame, about: read_bars(frame, about, unit),
-            "allLiquidation": lambda frame, _: read_forced(frame, unit),
-            "liquidation": lambda frame, _: legacy.read_forced(frame, unit),
-            "system": lambda frame, _: read_maintenance(frame),
+        readers: dict[str, Callable[[str], Parse]] = {  # by the kind of a topic, from what the topic is about
+            "publicTrade": lambda _: lambda frame: read_trades(frame, unit),
+            "orderbook": lambda about: book_reader(about.partition(".")[0], bests),
+            "tickers": lambda _: lambda frame: read_ticker(frame, unit, tickers),
+            "kline": lambda about: lambda frame: read_bars(frame, about, unit),
+            "allLiquidation": lambda _: lambda frame: read_forced(frame, unit),
+            "liquidation": lambda _: lambda frame: legacy.read_forced(frame, unit),
+            "system": lambda _: read_maintenance,
         }
+        known: dict[bytes, Parse] = {}  # by topic, of which the same few hundred come again and again
+
+        def reader(topic: bytes) -> Parse:
+            kind, _, about = topic.decode().partition(".")
+            if kind not in readers:
+                return ignore
+            if unit == "quote" and not INVERSE.search(about):
+                raise BadFrame(f"{about} is of no inverse contract")
+            if len(known) >= MOST_KNOWN:
+                known.clear()
+            found = known[topic] = readers[kind](about)
+            return found
 
         def parse(frame: bytes) -> Iterable[Event]:
-            if frame.startswith(HEAD):
-                topic = frame[len(HEAD) : frame.find(b'"', len(HEAD))]
+            if frame[:START] == HEAD:
+                topic = frame[START : frame.find(QUOTE, START)]
             else:
                 other = decode_other(frame)
                 if not other.topic:
                     return parse_answer(other)
                 topic = other.topic.encode()
-            kind, about = parts(topic)
-            read = readers.get(kind)
-            if read is None:
-                return ()
-            if unit == "quote" and not INVERSE.search(about):
-                raise BadFrame(f"{about} is of no inverse contract")
-            return read(frame, about)
+            return (known.get(topic) or reader(topic))(frame)
 
         return parse
 
     return connect
 
 
-@lru_cache(maxsize=2**12)
-def parts(topic: bytes) -> tuple[str, str]:
-    """A topic's kind, and what it is about: the same few hundred topics come again and again."""
-    kind, _, about = topic.decode().partition(".")
-    return kind, about
+def ignore(_: bytes) -> Iterable[Event]:
+    """Read frames of a topic that is none of ours."""
+    return ()
 
 
 def parse_answer(other: Other) -> Iterable[Event]:
@@ -181,37 +186,41 @@ def read_trades(frame: bytes, unit: SizeUnit) -> Iterable[Event]:
     return [row.record(unit, sent) for row in said.data]
 
 
-@lru_cache(maxsize=2**12)
-def depth_of(about: str) -> str | None:
-    """How many levels a side a book has, or `full`; None of `rpi`, which has two sizes a level."""
-    depth = about.partition(".")[0]
-    return depth if depth.isdecimal() or depth == "full" else None
+def book_reader(depth: str, bests: dict[str, BookRow]) -> Parse:
+    """The reader of books of so many levels a side, or `full`; `rpi` has two sizes a level, and is not read."""
+    if depth == "1":
+        return lambda frame: read_bests(frame, bests)
+    if depth != "full" and not depth.isdecimal():
+        return ignore
+    levels = None if depth == "full" else int(depth)
+    return lambda frame: read_book(frame, levels)
 
 
-def read_book(frame: bytes, about: str, bests: dict[str, BookRow]) -> Iterable[Event]:
-    depth = depth_of(about)
-    if depth is None:
-        return ()
+def read_book(frame: bytes, depth: int | None) -> Iterable[Event]:
+    """Read a book of some depth; one of none is sent as changes alone, of which number 1 says to ask for the whole."""
     said = decode_books(frame)
     row, sent, at = said.data, said.ts * MS_NS, None if said.cts is None else said.cts * MS_NS
-    is_whole = said.type == "snapshot" or row.u == 1
-    if depth == "1":
-        return read_best(row, bests, at, sent, is_whole=is_whole)
-    if depth == "full" and is_whole:
-        return ()  # this book is only ever sent as changes: number 1 says to ask for the whole of it
-    if is_whole:
-        return (
-            BookSnapshot(
-                raw_symbol=row.s,
-                bids=row.b,
-                asks=row.a,
-                depth=int(depth),
-                sequence=row.u,
-                ts_event=at,
-                ts_sent=sent,
-            ),
-        )
-    return (BookDelta(raw_symbol=row.s, bids=row.b, asks=row.a, sequence=row.u, ts_event=at, ts_sent=sent),)
+    if said.type == "delta" and row.u != 1:
+        return (BookDelta(raw_symbol=row.s, bids=row.b, asks=row.a, sequence=row.u, ts_event=at, ts_sent=sent),)
+    if depth is None:
+        return ()
+    return (
+        BookSnapshot(
+            raw_symbol=row.s,
+            bids=row.b,
+            asks=row.a,
+            depth=depth,
+            sequence=row.u,
+            ts_event=at,
+            ts_sent=sent,
+        ),
+    )
+
+
+def read_bests(frame: bytes, bests: dict[str, BookRow]) -> Iterable[Event]:
+    said = decode_books(frame)
+    row, sent, at = said.data, said.ts * MS_NS, None if said.cts is None else said.cts * MS_NS
+    return read_best(row, bests, at, sent, is_whole=said.type == "snapshot" or row.u == 1)
 
 
 def read_best(row: BookRow, bests: dict[str, BookRow], at: int | None, sent: int, *, is_whole: bool) -> Iterable[Event]:

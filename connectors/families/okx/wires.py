@@ -51,7 +51,7 @@ class TradeWire(Struct, gc=False):
             price=self.px,
             size=self.sz,
             side=self.side,
-            size_unit=unit(self.instId),
+            size_unit="base" if self.instId.count("-") == 1 else "contract",  # hot: as `unit` says
             ts_event=self.ts * MS_NS,
         )
         if self.count != 1:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from aggregator.records import Bbo, Candle, Levels, Record
-from aggregator.wire.numbers import ZERO, Text, nonzero, optional, text
+from aggregator.wire.numbers import Text, nonzero, optional, text
 from aggregator.wire.times import end_of
 
 R = TypeVar("R", bound=Record)
@@ -22,11 +22,7 @@ def bbo(
     sequence: int | None = None,
 ) -> Bbo:
     """The best prices, of which each side is read as `best` does: no price, or one of nothing, is an empty side."""
-    # Hot: what `nonzero` does with most, without calling it.
-    if not (type(bid) is str and ":" > bid > ZERO and bid[:2] != "00" and "e" not in bid and "E" not in bid):
-        bid = nonzero(bid)
-    if not (type(ask) is str and ":" > ask > ZERO and ask[:2] != "00" and "e" not in ask and "E" not in ask):
-        ask = nonzero(ask)
+    bid, ask = nonzero(bid), nonzero(ask)
     return Bbo(
         raw_symbol=raw_symbol,
         bid_price=bid,

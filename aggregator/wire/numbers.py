@@ -77,19 +77,29 @@ def text(value: Text) -> str:
 
 def optional(value: Text) -> str | None:
     """Do as `text` does, but give None for null and for the empty string."""
-    return None if value is None or value == "" else text(value)
+    if type(value) is str:  # hot: most text is returned without a further call
+        try:
+            read(value)
+        except UNREAD:
+            if not value:
+                return None
+        else:
+            if "e" not in value and "E" not in value:
+                return value
+    return None if value is None else text(value)
 
 
 ZERO = "0." + "0" * 40  # behind it sorts every plain decimal text but of zero (and what begins with 00): `price > ZERO`
 
 
 def nonzero(value: Text) -> str | None:
-    """Do as `optional` does with a price, but give None for zero too: exchanges send `0.00` where there is no price.
-
-    Hot: of most text only the first character is looked at, which tells words and nothing at all from numbers.
-    """
-    if type(value) is str and ":" > value > ZERO and value[:2] != "00" and "e" not in value and "E" not in value:
-        return value
+    """Do as `optional` does with a price, but give None for zero too: exchanges send `0.00` where there is no price."""
+    if type(value) is str:  # hot: likewise
+        try:
+            if read(value) and "e" not in value and "E" not in value:
+                return value
+        except UNREAD:
+            pass
     found = optional(value)
     return None if found is None or not found.lstrip("0.") else found
 

@@ -36,7 +36,7 @@ from aggregator.config.schema import (
     source_table,
     split_channel,
 )
-from aggregator.config.shared import in_place, wrong_in_shared
+from aggregator.config.shared import in_place, told_by, wrong_in_shared
 from aggregator.config.toml_lines import KeyPath, key_lines, line_of
 from aggregator.errors import ConfigError
 from aggregator.ingest.bounds import MOST_INSTRUMENTS, MOST_TOPICS
@@ -209,7 +209,8 @@ def load_config(
         complaints += _wrong_credentials(moved.values, known_keys)
 
     def problems(said: Iterable[Complaint]) -> tuple[Problem, ...]:
-        places = [(*whole.origin(moved.place(key)), whole.placed(text)) for key, text in said]
+        at = ((moved.place(key), whole.placed(text)) for key, text in said)
+        places = [(*(told_by(shared, key) or whole.origin(key)), text) for key, text in at]
         return _in_order(whole, places)
 
     if document is None or complaints or whole.twice or misplaced:

@@ -37,6 +37,14 @@ def in_place(parts: Iterable[ConfigFile], shared: ConfigFile) -> list[ConfigFile
     return [*found, ConfigFile(shared.path, there, shared.lines)]
 
 
+def told_by(shared: ConfigFile | None, key: KeyPath) -> tuple[ConfigFile, KeyPath] | None:
+    """The place of a key of `[cluster]` in what is shared; null: it does not stand there."""
+    match key:
+        case ("cluster", str(name), *_) if shared is not None and name in ALIKE:
+            return (shared, key) if name in _table(shared.values.get("cluster")) else None
+    return None
+
+
 def wrong_in_shared(shared: ConfigFile) -> Iterator[Place]:
     """Tell what must not be shared, and what is missing there."""
     for name in shared.values.keys() - SHARED:

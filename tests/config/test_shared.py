@@ -115,7 +115,7 @@ def test_all_that_is_wrong_is_told_at_its_line(judge: Judge) -> None:
         (17, "feed: is each host's own"),
     ):
         assert f"shared.toml:{line}: {words}" in said
-    assert "needs.bitstamp: is not among the exchanges here" in said
+    assert "shared.toml:4: cluster.needs.bitstamp: is not among the exchanges here" in said
     assert "swordfish" not in said
 
 

@@ -145,6 +145,9 @@ async def test_three_nodes_keep_what_members_write_and_readers_read(nodes: list[
     finally:
         await store.close()
     watch = Watch()
+    with pytest.raises(OSError, match="the login of 'reader' is refused: look at `user`, `password`"):
+        await connect(addresses, NatsLogin(user="reader", password=member.password), watch)
+    watch = Watch()
     client = await connect(addresses, reader, watch)
     try:
         wanted = NatsSourceKeys(servers=addresses, prefix="cluster.alpha", stream="cluster-alpha")

@@ -7,6 +7,7 @@ Protocol: https://docs.nats.io/reference/reference-protocols/nats-protocol
 import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from msgspec import Struct
@@ -128,12 +129,26 @@ def said(error: Exception) -> str:
     return description or str(error).removeprefix("nats: ") or type(error).__name__
 
 
+def _with_login(failure: OSError, login: NatsLogin) -> OSError:
+    """A failure, with who wanted to log in where that was refused."""
+    if "authorization violation" not in str(failure).lower():
+        return failure
+    given = [f"`{key}`" for key in ("user", "password", "token", "credentials", "certificate") if getattr(login, key)]
+    who = "" if login.user is None else f" of {login.user!r}"
+    what = f"look at {', '.join(given)}" if given else "there is no `user` and no `token` to log in with"
+    return OSError(f"the login{who} is refused: {what}")
+
+
 async def connect(servers: Sequence[str], login: NatsLogin, watch: Watch) -> "Client":
     """Connect to one of the servers. Raises OSError."""
     from nats.aio.client import Client
     from nats.errors import Error
 
+    if login.credentials is not None and find_spec("nkeys") is None:
+        raise OSError("`credentials` needs the package `nkeys`: install it beside this one")
     has_files = login.ca is not None or login.certificate is not None
+    password, token = reveal(login.password), reveal(login.token)
+    tls = tls_context(login.ca, login.certificate, login.key) if has_files else None
     client = Client()
     try:
         connecting = client.connect(
@@ -147,17 +162,17 @@ async def connect(servers: Sequence[str], login: NatsLogin, watch: Watch) -> "Cl
             error_cb=watch.note,
             closed_cb=watch.note_end,
             user=login.user,
-            password=reveal(login.password),
-            token=reveal(login.token),
+            password=password,
+            token=token,
             user_credentials=None if login.credentials is None else str(login.credentials),
-            tls=tls_context(login.ca, login.certificate, login.key) if has_files else None,
+            tls=tls,
         )
         await answered(connecting)
     except BaseException as error:
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, AssertionError):  # it asserts that it has come as far as to an address
             async with asyncio.timeout(CLOSING_S):
                 await client.close()
         if isinstance(error, Error):
-            raise watch.failure(error) from error
+            raise _with_login(watch.failure(error), login) from error
         raise
     return client

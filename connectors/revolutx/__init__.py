@@ -3,9 +3,12 @@
 https://developer.revolut.com/docs/api/revolut-x-crypto-exchange
 A market has a slash in lists and a dash in addresses. Which markets there are depends on the region; none is asked for,
 and an answer names the one that it is of. The older paths want keys, or give five levels alone.
+Each path may be asked once in a second; whoever asks more is told in milliseconds, not seconds, how long to wait.
 """
 
-from aggregator.exchange import Exchange, Limits, Listing, Poll, Request
+from collections.abc import Mapping
+
+from aggregator.exchange import Exchange, Limits, Listing, Poll, Request, Trouble
 from aggregator.refusals import coded
 from connectors.revolutx.listing import read_pair, rows
 from connectors.revolutx.rest import (
@@ -20,12 +23,25 @@ from connectors.revolutx.rest import (
     read_trades,
 )
 
+PATHS = ("1.0/public/trades", "1.0/public/tickers", "1.0/public/candles", "1.0/public/configuration", "2.0/public")
+TOO_MANY = 429
+
+says = coded("error_id", "message")
+
+
+def trouble(status: int, headers: Mapping[str, str], body: bytes) -> Trouble | None:
+    said, wait = says(status, headers, body), headers.get("retry-after", "")
+    if status != TOO_MANY or not wait.isdecimal():
+        return said
+    return Trouble(f"HTTP {status}" if said is None else said.words, is_busy=True, wait=int(wait) / 1000)
+
+
 EXCHANGE = Exchange(
     id="revolutx",
     docs="https://developer.revolut.com/docs/api/revolut-x-crypto-exchange",
-    checked="2026-11, its documentation and ccxt 4.5.90: no answer was seen",
-    trouble=coded("error_id", "message"),
-    limits=Limits(weights={API: ((20, 10),)}),
+    checked="2026-11, its documentation, ccxt 4.5.90, and answers that others asked for in 2026-09",
+    trouble=trouble,
+    limits=Limits(weights={f"{API}/{path}": ((1, 1),) for path in PATHS}),
     listing=Listing((Request(f"{API}/1.0/public/configuration/pairs"),), rows, read_pair),
     history=HISTORY,
     feeds=(
@@ -43,7 +59,7 @@ EXCHANGE = Exchange(
     ),
     notes=(
         "Regions list different pairs; what is had is of the region that it takes the address of this machine for.",
-        "An answer holds the last hundred trades. Whose side they have is not documented: it is taken for the taker's.",
+        "An answer holds the last hundred trades. Their side is not documented: others too take it for the taker's.",
         "Best prices come with the tickers, without sizes.",
         "Candles are of one minute alone; one without a trade is made of the middle of the best prices.",
     ),

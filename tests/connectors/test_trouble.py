@@ -561,6 +561,18 @@ def test_phemex_says_in_a_header_of_its_own_how_long_a_limit_lasts(header: str) 
     assert exchange.trouble(200, {header: "7"}, b'{"code":0,"data":{}}') is None
 
 
+def test_revolut_says_in_milliseconds_how_long_a_limit_lasts() -> None:
+    exchange = load_exchange("revolutx")
+    assert exchange is not None
+    assert exchange.trouble is not None
+    body = b'{"error_id":"7d85","message":"Rate limit exceeded","timestamp":1785313433816}'
+    said = exchange.trouble(429, {"retry-after": "1500"}, body)
+    assert said == Trouble("7d85: Rate limit exceeded", is_busy=True, wait=1.5)
+    assert exchange.trouble(429, {"retry-after": "20"}, b"") == Trouble("HTTP 429", is_busy=True, wait=0.02)
+    assert exchange.trouble(429, {}, b"") is None  # the status alone tells
+    assert exchange.trouble(200, {"retry-after": "1500"}, b"[]") is None
+
+
 @pytest.mark.parametrize(("id", "body"), FINE)
 def test_a_good_answer_says_nothing_against_its_request(id: str, body: bytes) -> None:
     exchange = load_exchange(id)

@@ -47,6 +47,7 @@ EXCHANGE = Exchange(
         "A volume is that of takers who bought and of those who sold, which the exchange tells apart.",
         "Figures come as changes: a ticker and best prices are filled up with what has not changed.",
         "Trades of quotes that were asked for (`RFQ`) are told as `rfq`. Liquidations have no public channel.",
+        "Captures of its compact stream (`/ws/lite`), whose fields have short names, are read as well.",
         "Futures and options are documented, and left out: none is listed. The state of a market is not told.",
     ),
 )

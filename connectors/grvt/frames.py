@@ -15,6 +15,7 @@ from aggregator.records import Channel
 from aggregator.refusals import meaning_of
 from aggregator.wire import by_word, number, past
 from connectors.grvt.figures_wires import FiguresFrame, FiguresWire
+from connectors.grvt.short_wires import spelled_out
 from connectors.grvt.wires import BarFrame, BookFrame, TradeFrame
 
 CHANNELS: dict[Channel, tuple[str, str]] = {
@@ -41,13 +42,14 @@ class Fault(Struct):
     message: str = ""
 
 
-class Other(Struct):
-    """Any frame: an answer has a number of ours, data a stream."""
+class Other(Result):
+    """Any frame: an answer has a number of ours, data a stream; of old an answer had what it grants by itself."""
 
-    stream: str = ""
     id: int | None = None
     result: Result | None = None
     error: Fault | None = None
+    s: str = ""  # in the short form: the stream, or the version of an answer
+    j: str = ""
 
 
 decode_trade = Decoder(TradeFrame, strict=False, float_hook=number).decode
@@ -107,18 +109,20 @@ def parser() -> Parse:
 
     def read_other(frame: bytes) -> Iterable[Event]:
         said = decode_other(frame)
-        if said.stream:
+        if said.s or said.j:
+            return read_other(spelled_out(frame))
+        if said.stream and said.subs is None:
             read = readers.get(said.stream)
             return () if read is None else read(frame)
-        if said.id is None:
+        if said.id is None and said.subs is None:
             raise BadFrame("neither data of a stream nor an answer")
-        if said.error is not None and said.id >= 0:
+        if said.error is not None and said.id is not None and said.id >= 0:
             reason = f"{said.error.code}: {said.error.message}"
             meaning = meaning_of(
                 reason, final=("Instrument is invalid", "1004"), passing=("rate limit", "1006", "1002")
             )
             return (Refused(reason, id=said.id, meaning=meaning),)
-        result = said.result or Result()
+        result = said.result or said
         names, numbers = result.subs or [], result.first_sequence_number or []
         if result.stream == "v1.book.d":
             begun.update((name, first - 1) for name, first in zip(names, numbers, strict=False))

@@ -29,7 +29,7 @@ def asking(method: str, sign: int) -> Subscribe:
 EXCHANGE = Exchange(
     id="nado",
     docs="https://docs.nado.xyz",
-    checked="2026-11, its Python client 2.0.0 and ccxt 4.5.90",
+    checked="2026-11, its Python client 2.0.0, ccxt 4.5.90, and of liquidations its documentation as others quote it",
     trouble=coded("error_code", "error", busy=("1000",)),
     listing=LISTING,
     feeds=(
@@ -54,6 +54,6 @@ EXCHANGE = Exchange(
         "The numbers of a book are times: a change names that of the change before it. Trades have no ids.",
         "A funding rate is that of a day, as its record says; funding is exchanged each hour.",
         "Funding, open interest, mark and index prices and tickers come by REST.",
-        "Liquidations have a stream, and are left out: what its events mean is not told where it could be read.",
+        "A liquidation tells what of a position another account took over, and at which price; a spread's is left out.",
     ),
 )

@@ -17,13 +17,14 @@ from aggregator.exchange import Accepted, Event, Parse, Refused
 from aggregator.records import Channel
 from aggregator.refusals import meaning_of
 from aggregator.wire import by_word
-from connectors.nado.wires import AllWire, BarWire, BestWire, BookWire, PaymentWire, TradeWire
+from connectors.nado.wires import AllWire, BarWire, BestWire, BookWire, ForcedWire, PaymentWire, TradeWire
 
 CHANNELS: dict[Channel, str] = {
     "trades": "trade",
     "book": "book_depth",
     "bbo": "best_bid_offer",
     "candles": "latest_candlestick",
+    "liquidations": "liquidation",
 }
 
 
@@ -38,7 +39,7 @@ class Answer(Struct):
     error: str | None = None
 
 
-W = TypeVar("W", TradeWire, BookWire, BestWire, BarWire, PaymentWire)
+W = TypeVar("W", TradeWire, BookWire, BestWire, BarWire, ForcedWire, PaymentWire)
 decode_all = Decoder(AllWire, strict=False).decode
 decode_answer = Decoder(Answer, strict=False).decode
 
@@ -53,6 +54,7 @@ READERS: dict[str, Parse] = {
     "book_depth": reader(BookWire),
     "best_bid_offer": reader(BestWire),
     "latest_candlestick": reader(BarWire),
+    "liquidation": reader(ForcedWire),
     "funding_payment": reader(PaymentWire),
     "all_bbo": lambda frame: [*decode_all(frame).events()],
 }

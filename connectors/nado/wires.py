@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from aggregator.exchange import Event
+from aggregator.exchange import Event, Ignored
 from aggregator.records import (
     DAY_S,
     HOUR_S,
@@ -17,6 +17,7 @@ from aggregator.records import (
     BookDelta,
     Candle,
     Levels,
+    Liquidation,
     OpenInterest,
     Trade,
 )
@@ -135,6 +136,33 @@ class AllWire(Struct, gc=False):
     def events(self) -> Iterable[Bbo]:
         for name, prices in self.bbos.items():
             yield bbo(name, priced(prices.bid), None, priced(prices.ask), None, ts_sent=self.time * MS_NS)
+
+
+class ForcedWire(Struct, gc=False):
+    """A liquidation: a positive amount was a long position.
+
+    https://docs.nado.xyz/developer-resources/api/subscriptions/events (as a reader of September 2026 quotes it, who
+    found the sign to be that of fifty positions before they were liquidated)
+    """
+
+    timestamp: int
+    product_ids: list[int]
+    amount: int
+    price: int
+
+    def event(self) -> Event:
+        if len(self.product_ids) != 1 or not self.amount:
+            return Ignored("a liquidation of a spread, of which nothing says whose price it tells")
+        is_long = self.amount > 0
+        return Liquidation(
+            raw_symbol=str(self.product_ids[0]),
+            side="sell" if is_long else "buy",
+            position="long" if is_long else "short",
+            price=x18(self.price),
+            price_kind="trade",
+            size=x18(abs(self.amount)),
+            ts_event=self.timestamp,
+        )
 
 
 class PaymentWire(Struct, gc=False):

@@ -140,6 +140,7 @@ EXCHANGE = Exchange(
         "One of them is kept for REST: where more topics are wanted than the others hold, their state says so.",
         "The figures of 24 hours come every three seconds.",
         "The current and the predicted rate are one number, as a rule: then it is told once, as `current`.",
-        "Ticks of an index, a mark price and a rate cannot be told apart by their names: they are not asked for.",
+        "Ticks of an index and a mark price cannot be told apart where a name begins with M: they are not asked for.",
+        "Captures of ticks give the rates, and the indices whose names begin with another letter.",
     ),
 )

@@ -8,8 +8,9 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Meaning, Refused
-from aggregator.records import Record
+from aggregator.wire import as_written
 from connectors.phemex.figure_wires import ContractFrame, PackFrame, SpotFrame
+from connectors.phemex.tick_wires import PlainTickFrame, TickFrame
 from connectors.phemex.wires import (
     BarFrame,
     BookFrame,
@@ -25,7 +26,7 @@ PACK = "perp_market24h_pack_p.update"
 class Told(Protocol):
     """A frame of a channel."""
 
-    def records(self) -> Iterable[Record]: ...
+    def records(self) -> Iterable[Event]: ...
 
 
 class Fault(Struct):
@@ -53,6 +54,8 @@ DECODERS: dict[str, Decode] = {  # large integers may come as text: they are not
     "kline_p": Decoder(PlainBarFrame, strict=False).decode,
     "spot_market24h": Decoder(SpotFrame, strict=False).decode,
     "market24h": Decoder(ContractFrame, strict=False).decode,
+    "tick": Decoder(TickFrame, strict=False).decode,
+    "tick_p": Decoder(PlainTickFrame, strict=False, float_hook=as_written).decode,
 }
 BUSY = tuple((f'"{key}":'.encode(), DECODERS[key]) for key in ("orderbook_p", "book", "trades_p", "trades"))
 INVALID = 6001  # an argument is not valid: the market is not served

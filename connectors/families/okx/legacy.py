@@ -3,6 +3,7 @@
 https://github.com/okcoin-okex/API-docs-OKEx.com, and https://www.okcoin.com/docs/en/
 Frames were deflated. A market had two whole books: `depth`, and from the end of 2019 `depth_l2_tbt`, which tells each
 change. Where the latter has come, the former is passed over. A sum of each guards them; nothing is numbered.
+Frames of version 1, which was spoken until 2019, are lists, and are read as well.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +15,7 @@ from aggregator.book import OrderBook
 from aggregator.exchange import Archive, Event, Ignored, Parse, Stream
 from aggregator.records import BookDelta, BookSnapshot, Channel, Instrument
 from aggregator.wire import as_written, from_iso, levels, undeflate
+from connectors.families.okx import first_legacy
 from connectors.families.okx.legacy_wires import (
     BarRow,
     BookRow,
@@ -104,10 +106,13 @@ def inflate(frame: bytes) -> bytes:
 def parser() -> Parse:
     """The reader of one connection's frames, which knows the markets whose book of each change has come."""
     deep: set[str] = set()
+    asked: set[str] = set()  # channels of version 1 that were granted, and have not come yet
 
     def parse(frame: bytes) -> Iterable[Event]:
         if frame == PONG:
             return ()
+        if frame.startswith(b"["):
+            return first_legacy.read(frame, asked)
         said = decode(frame)
         kind = said.table.partition("/")[2]
         if kind in DEPTHS:

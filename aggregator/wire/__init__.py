@@ -6,7 +6,7 @@ Every name is imported from here: `from aggregator.wire import ms, text`. The mo
 from aggregator.wire.binary import protobuf
 from aggregator.wire.frames import by_word, either, encode
 from aggregator.wire.inflating import gunzip, undeflate, unzlib
-from aggregator.wire.made import bbo, candle, oldest_first, past, sides
+from aggregator.wire.made import bbo, candle, oldest_first, past, sides, unseen
 from aggregator.wire.numbers import (
     ZERO,
     Text,
@@ -64,6 +64,7 @@ __all__ = (
     "text",
     "undeflate",
     "unscaled",
+    "unseen",
     "unzlib",
     "upper_unit",
     "us",

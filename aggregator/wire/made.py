@@ -1,6 +1,6 @@
 """Records that frames of many exchanges give alike."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from aggregator.records import Bbo, Candle, Levels, Record
@@ -8,6 +8,7 @@ from aggregator.wire.numbers import Text, nonzero, optional, text
 from aggregator.wire.times import end_of
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 
 def bbo(
@@ -71,6 +72,18 @@ def past(records: Iterable[R]) -> list[R]:
     for record in found:
         record.flags = ("snapshot",)
     return found
+
+
+def unseen(rows: Sequence[T], before: Sequence[T] | None, record: Callable[[T], R]) -> list[R]:
+    """Read the trades that a list of the last ones, newest first, has in front of what the list `before` held.
+
+    This is for exchanges that send such a list again and again, without ids. Where there was none before, all are from
+    before the subscription. The oldest comes first.
+    """
+    if before is None:
+        return past(record(row) for row in reversed(rows))
+    new = next(n for n in range(len(rows) + 1) if rows[n:] == before[: len(rows) - n])
+    return [record(row) for row in reversed(rows[:new])]
 
 
 def oldest_first(trades: Iterable[R]) -> list[R]:

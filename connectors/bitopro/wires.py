@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from aggregator.exchange import Event, Ignored
 from aggregator.records import DAY_S, BookSnapshot, Levels, Ticker, Trade
-from aggregator.wire import ms, nonzero, optional, past, seconds, text
+from aggregator.wire import ms, nonzero, optional, seconds, text, unseen
 
 
 class Level(Struct, gc=False):
@@ -57,12 +57,7 @@ class TradesWire(Struct, tag_field="event", tag="TRADE", gc=False):
     data: list[TradeRow]
 
     def new(self, before: list[TradeRow] | None) -> Iterable[Event]:
-        """The trades that the list before did not hold; all of the first one are from before the subscription."""
-        if before is None:
-            return past(row.record(self.pair.lower()) for row in reversed(self.data))
-        rows = self.data
-        fresh = next(n for n in range(len(rows) + 1) if rows[n:] == before[: len(rows) - n])
-        return [row.record(self.pair.lower()) for row in reversed(rows[:fresh])]
+        return unseen(self.data, before, lambda row: row.record(self.pair.lower()))
 
 
 class TickerWire(Struct, tag_field="event", tag="TICKER", gc=False):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused, Reply, Subscribe, Subscription
 from aggregator.records import Channel
-from aggregator.wire import encode, past
+from aggregator.wire import encode, unseen
 from connectors.coinmate.wires import Frame, TradeRow, decode, decode_book, decode_statistics, decode_trades
 
 CHANNELS: dict[Channel, str] = {"trades": "trades", "book": "order_book", "ticker": "statistics"}
@@ -14,11 +14,7 @@ PING, PONG = encode({"event": "ping"}), encode({"event": "pong"})
 
 
 def read_trades(pair: str | None, rows: list[TradeRow], before: list[TradeRow] | None) -> Iterable[Event]:
-    """Read the trades that the list before did not hold; all of the first one are from before the subscription."""
-    if before is None:
-        return past(row.record(pair) for row in reversed(rows))
-    fresh = next(n for n in range(len(rows) + 1) if rows[n:] == before[: len(rows) - n])
-    return [row.record(pair) for row in reversed(rows[:fresh])]
+    return unseen(rows, before, lambda row: row.record(pair))
 
 
 def parser() -> Parse:

@@ -765,6 +765,19 @@ def test_what_is_past_is_marked() -> None:
     ]
 
 
+def test_trades_of_a_list_that_is_sent_again_are_those_that_the_one_before_did_not_hold() -> None:
+    def told(rows: str, before: str | None) -> list[tuple[str | None, bool]]:
+        trades = wire.unseen(rows, before, lambda row: Trade(id=row, price="1", size="1"))
+        return [(trade.id, trade.flags == ("snapshot",)) for trade in trades]
+
+    assert told("cba", None) == [("a", True), ("b", True), ("c", True)]
+    assert told("dcb", "cba") == [("d", False)]
+    assert told("cba", "cba") == []
+    assert told("fed", "cba") == [("d", False), ("e", False), ("f", False)]  # the list is shorter than what was missed
+    assert told("bba", "ba") == [("b", False)]  # two alike
+    assert told("", "cba") == told("", None) == []
+
+
 def test_trades_of_a_frame_are_put_in_the_order_of_their_times() -> None:
     def ids(*times: tuple[str, int]) -> str:
         trades = (Trade(id=id, price="1", size="1", ts_event=at) for id, at in times)

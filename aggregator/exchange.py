@@ -310,6 +310,9 @@ class Stream(Struct, frozen=True, kw_only=True):
     backfill: how to ask for trades that were missed
     depth: levels a side that the exchange keeps in its book stream; null: all
     crosses: whether its book is crossed at times, as it is told: orders that match stand in it until a block is made
+    periodic_joins: whether changes follow whole books of reason `periodic` too, as one channel brings both. Else such a
+        book is another channel's, which a capture may hold as well: no change applies to it, it stands in until the
+        book that changes follow is had, and is passed over from then on
     per_connection: how many topics one connection may carry
     one_market: whether a connection carries topics of a single market, which its address names; what it brings without
         naming a market is of that one
@@ -348,6 +351,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     backfill: Backfill | None = None
     depth: int | None = None
     crosses: bool = False
+    periodic_joins: bool = False
     per_connection: int = 200
     one_market: bool = False
     batch: int = 50

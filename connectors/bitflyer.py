@@ -291,6 +291,7 @@ EXCHANGE = Exchange(
             subscribe=asking("subscribe"),
             unsubscribe=asking("unsubscribe"),
             parse=parse,
+            periodic_joins=True,
             patience=180,  # there is no heartbeat, and a market may be that quiet
         ),
         Poll(

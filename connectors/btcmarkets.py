@@ -18,7 +18,6 @@ from aggregator.exchange import (
     Exchange,
     Limits,
     Listing,
-    Parse,
     Poll,
     Refused,
     Request,
@@ -163,21 +162,11 @@ class HeartbeatWire(Struct, tag_field="messageType", tag="heartbeat"):
 decode = Decoder(TradeWire | BookWire | TickWire | ErrorWire | WholeOrdersWire | HeartbeatWire).decode
 
 
-def parser() -> Parse:
-    """The reader of one connection's frames: where a book is followed, its best orders are told by it already."""
-    followed: set[str] = set()
-
-    def parse(frame: bytes) -> Iterable[Event]:
-        message = decode(frame)
-        if isinstance(message, HeartbeatWire):
-            return ()
-        if isinstance(message, BookWire):
-            followed.add(message.marketId)
-        if isinstance(message, WholeOrdersWire) and message.marketId in followed:
-            return ()
-        return message.events() if isinstance(message, TickWire) else (message.event(),)
-
-    return parse
+def parse(frame: bytes) -> Iterable[Event]:
+    message = decode(frame)
+    if isinstance(message, HeartbeatWire):
+        return ()
+    return message.events() if isinstance(message, TickWire) else (message.event(),)
 
 
 def asking(operation: str, *more: str) -> Subscribe:
@@ -296,7 +285,7 @@ EXCHANGE = Exchange(
             topic=lambda s: (CHANNELS[s.channel], s.raw_symbol),
             subscribe=asking("addSubscription", "heartbeat"),
             unsubscribe=asking("removeSubscription"),
-            parser=parser,
+            parse=parse,
             snapshot=Snapshot(ask=ask_book, in_band=True),
             sequence={"book": STAMPED, "trades": ordered},
             checksum=checksum,

@@ -48,12 +48,14 @@ class BookTopic(Topic):
 
     needs: the topic adds to it when it needs a whole book from the exchange
     crosses: whether books of this exchange may be crossed, so that a crossed one is no reason for doubt
+    joins: whether changes follow periodic books too (`Stream.periodic_joins`)
     in_band: whether the stream brings the whole book by itself, before its deltas
     requested: whether it can be asked for, so that deltas are held for it
     """
 
     __slots__ = (
         "_asked",
+        "_base",
         "_buffer",
         "_cap",
         "_checksum",
@@ -62,6 +64,7 @@ class BookTopic(Topic):
         "_floor",
         "_followed",
         "_in_band",
+        "_joins",
         "_judge",
         "_needs",
         "_reached",
@@ -84,6 +87,7 @@ class BookTopic(Topic):
         rule: Rule,
         depth: int | None,
         crosses: bool,
+        joins: bool,
         checksum: Compute | None,
         verify: int,
         needs: deque[BookNeed],
@@ -96,6 +100,7 @@ class BookTopic(Topic):
         self._judge = rule.joins
         self._depth = depth
         self._crosses = crosses
+        self._joins = joins
         self._checksum = Checksum(checksum, verify)
         self._needs = needs
         self._in_band = in_band
@@ -110,6 +115,7 @@ class BookTopic(Topic):
         self._snapshots = 0
         self._stale: StaleRun | None = None
         self.book: OrderBook | None = None
+        self._base: OrderBook | None = None  # the same, if changes apply to it
         self.withheld = 0  # deltas held back since the book was last good
 
     @property
@@ -120,10 +126,10 @@ class BookTopic(Topic):
     def accept(self, record: Record, out: list[Record], now: Now) -> None:
         """Pass a delta that fits the book, or a snapshot that starts it anew."""
         if type(record) is BookDelta:
-            if self.book is None:
+            if self._base is None:
                 self._hold(record)
             else:
-                self._continue(self.book, record, out, now)
+                self._continue(self._base, record, out, now)
         elif type(record) is BookSnapshot:
             self._start(record, out, now)
 
@@ -189,9 +195,10 @@ class BookTopic(Topic):
     def _doubt(
         self, cause: Cause, out: list[Record], now: Now, *, expected: int | None = None, got: int | None = None
     ) -> None:
-        self._reached = max(self._reached, self.last or 0)
+        if self._base is not None:
+            self._reached = max(self._reached, self.last or 0)
         self._reached_at = max(self._reached_at, self._newest)
-        self.book = None
+        self.book = self._base = None
         self.last = None
         self._buffer = self._stale = None
         self.open_gap(cause, out, now, expected=expected, got=got)
@@ -200,6 +207,10 @@ class BookTopic(Topic):
     def lose(self, cause: Cause, out: list[Record], now: Now) -> None:
         """Trust the book no longer: open a gap and ask for a whole book."""
         self._doubt(cause, out, now)
+
+    def drop(self) -> None:
+        """Have no book any more, without a word."""
+        self.book = self._base = None
 
     def forget(self) -> None:
         """Drop the held deltas: a frame between them is lost, so they cannot be joined to a snapshot."""
@@ -223,16 +234,18 @@ class BookTopic(Topic):
             self.ask()
 
     def _start(self, snapshot: BookSnapshot, out: list[Record], now: Now) -> None:
-        is_answer = not self._in_band or not snapshot.conn  # a snapshot that came as a frame has its connection
-        if self._is_behind(snapshot, is_answer=is_answer):
+        stands_in = snapshot.reason == "periodic" and not self._joins
+        # a snapshot that came as a frame has its connection
+        is_answer = not stands_in and (not self._in_band or not snapshot.conn)
+        if self._is_behind(snapshot, is_answer=is_answer, stands_in=stands_in):
             self.duplicates += 1
             return
         if is_answer and is_left_behind(snapshot, now):
             happen(self, "noted", out, now, "the exchange answers with an empty book of long ago")
             self.ask(failed=True)
             return
-        buffered = self._joinable(snapshot, is_answer=is_answer)
-        if not is_answer:
+        buffered = [] if stands_in else self._joinable(snapshot, is_answer=is_answer)
+        if not is_answer and not stands_in:
             self._reached = 0  # the numbers may start anew with a new subscription
         if buffered is None:
             self.ask(failed=True)  # the snapshot is older than deltas that were seen
@@ -250,9 +263,10 @@ class BookTopic(Topic):
             snapshot.reason = "resync"
         self._snapshots += 1
         self._judge = self._rule.joins
-        self.book, self.last, self._asked, self.withheld = book, snapshot.sequence, False, 0
+        self.book, self.last = book, snapshot.sequence
         self._newest = 0
-        self._buffer = None
+        if not stands_in:
+            self._base, self._asked, self.withheld, self._buffer = book, False, 0, None
         self.count += 1
         out.append(snapshot)
         self.close_gap(out, now, "none")
@@ -289,10 +303,13 @@ class BookTopic(Topic):
         out.append(health(self, now, "whole books do not give their own checksum: it is computed no more"))
         return book
 
-    def _is_behind(self, snapshot: BookSnapshot, *, is_answer: bool) -> bool:
-        """Tell whether a whole book is older than the live one: an answer or a copy that was long on its way."""
+    def _is_behind(self, snapshot: BookSnapshot, *, is_answer: bool, stands_in: bool) -> bool:
+        """Tell whether a whole book is less than the live one, or older: an answer or copy that was long on its way."""
+        is_followed = self._base is not None
+        if is_followed is stands_in:
+            return stands_in
         number, last = snapshot.sequence, self.last
-        if self.book is None or number is None or last is None:
+        if number is None or last is None:
             return False
         time = snapshot.ts_event or snapshot.ts_sent or 0
         return number <= last if is_answer else number < last and 0 < time < self._newest

@@ -232,12 +232,12 @@ class OrderedBookTopic(BookTopic):
         self._whole: OrdersSnapshot | None = None  # the orders of `_coming`, as they came
 
     def accept(self, record: Record, out: list[Record], now: Now) -> None:
-        """Pass changes that fit the book, or all orders, which start it anew."""
+        """Pass changes that fit the book, or all orders, which start it anew, or what stands in for them."""
         if type(record) is OrdersDelta:
-            if self.book is None or self._keeper is None:
+            if self._base is None or self._keeper is None:
                 self._hold(record)
             else:
-                self._follow_orders(self.book, self._keeper, record, out, now)
+                self._follow_orders(self._base, self._keeper, record, out, now)
         elif type(record) is OrdersSnapshot:
             try:
                 self._coming, self._whole = OrderKeeper(record), record
@@ -247,6 +247,8 @@ class OrderedBookTopic(BookTopic):
                 raise
             self._start(whole, out, now)
             self._coming = self._whole = None
+        elif not self._joins:
+            super().accept(record, out, now)
 
     def _follow_orders(
         self, book: OrderBook, keeper: OrderKeeper, record: OrdersDelta, out: list[Record], now: Now
@@ -314,7 +316,7 @@ class OrderedBookTopic(BookTopic):
 
     def orders(self, now: Now) -> OrdersSnapshot | None:
         """Every order as a record, or None where there is no book that can be trusted."""
-        if self.book is None or self._keeper is None:
+        if self._base is None or self._keeper is None:
             return None
         bids, asks = self._keeper.orders()
         return OrdersSnapshot(

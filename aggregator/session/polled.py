@@ -259,6 +259,7 @@ class Polling:
                 rule=unnumbered,
                 depth=None,
                 crosses=False,
+                joins=True,
                 checksum=None,
                 verify=0,
                 needs=deque(maxlen=0),  # the next answer is a whole book anyway

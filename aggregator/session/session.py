@@ -471,7 +471,7 @@ class Session:
             elif topic.gap is None and self._is_live:
                 happen(topic, "disconnected", out, now, "the connection is gone")
             if isinstance(topic, BookTopic):
-                topic.book = None
+                topic.drop()
         self._touched.clear()  # nobody looks at them any more, and they would hold each other
         return out
 
@@ -488,7 +488,7 @@ class Session:
         self.topics.forget((topic.channel, topic.raw_symbol))
         self._counts.forget(topic)
         if isinstance(topic, BookTopic):
-            topic.book = None
+            topic.drop()
             self._resyncs.forget(topic.raw_symbol)
 
     def end(self, now: Now) -> list[Record]:

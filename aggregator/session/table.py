@@ -175,6 +175,7 @@ class TopicTable:
                 rule=rule or unnumbered,
                 depth=stream.depth,
                 crosses=stream.crosses,
+                joins=stream.periodic_joins,
                 checksum=stream.checksum,
                 verify=context.verify,
                 needs=context.needs,

@@ -78,6 +78,7 @@ EXCHANGE = Exchange(
             parse=packets(read),
             greets=True,
             snapshot=Snapshot(ask=whole, in_band=True),
+            periodic_joins=True,
             sequence={"book": ordered, "trades": ordered},
             backfill=Backfill(missed, read_missed),
             pace=0.02,

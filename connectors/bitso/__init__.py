@@ -24,7 +24,7 @@ from aggregator.refusals import coded
 from aggregator.sequence import contiguous, ordered
 from aggregator.wire import at, encode
 from connectors.bitso.rest import API, missed, read_market, read_missed, read_tickers, read_whole
-from connectors.bitso.wires import CHANNELS, parser
+from connectors.bitso.wires import CHANNELS, parse
 
 
 def asking(action: str) -> Subscribe:
@@ -55,7 +55,7 @@ EXCHANGE = Exchange(
             topic=lambda s: (CHANNELS[s.channel], s.raw_symbol),
             subscribe=asking("subscribe"),
             unsubscribe=asking("unsubscribe"),
-            parser=parser,
+            parse=parse,
             snapshot=Snapshot(
                 request=lambda s: Request(f"{API}/order_book/?book={s}&aggregate=false"), parse=read_whole
             ),

@@ -8,7 +8,7 @@ from msgspec import Struct, ValidationError
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Parse, Refused
+from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import BookSnapshot, Channel, Orders, OrdersDelta, Side, Trade
 from aggregator.wire import Text, channels_by_word, ms, optional, summed, text
 
@@ -156,20 +156,12 @@ decode = Decoder(Changes | Trades | Best | Alive).decode
 decode_other = Decoder(Said).decode
 
 
-def parser() -> Parse:
-    """The reader of one connection's frames: where a book is followed, its best orders are told by it already."""
-    followed: set[str] = set()
-
-    def parse(frame: bytes) -> Iterable[Event]:
-        try:
-            message = decode(frame)
-        except ValidationError:
-            said = decode_other(frame)
-            if not said.error:
-                raise
-            return said.answers("")  # it refuses a request of no known type, or what is no request
-        if isinstance(message, Changes):
-            followed.add(message.book)
-        return () if isinstance(message, Best) and message.book in followed else message.events()
-
-    return parse
+def parse(frame: bytes) -> Iterable[Event]:
+    try:
+        message: Changes | Trades | Best | Alive = decode(frame)
+    except ValidationError:
+        said = decode_other(frame)
+        if not said.error:
+            raise
+        return said.answers("")  # it refuses a request of no known type, or what is no request
+    return message.events()

@@ -250,6 +250,7 @@ def listen(name: str, url: str, channels: dict[Channel, str], parse: Parse, dept
         parse=parse,
         heartbeat=Heartbeat(every=25, frame=b"PING"),
         depth=depth,
+        periodic_joins=True,  # Bithumb's first generation had changes
         per_connection=200,
         batch=200,
         pace=0.25,

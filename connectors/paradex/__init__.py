@@ -156,6 +156,7 @@ def stream(name: str, channels: dict[Channel, str], kind: Kind) -> Stream:
         subscribe=asking("subscribe", 1),
         unsubscribe=asking("unsubscribe", -1),
         parse=parse,
+        periodic_joins=True,  # such a book came first where changes were asked for
         batch=1,  # a refusal names the request alone
         patience=120,
     )

@@ -38,7 +38,7 @@ class PlainTickFrame(Struct):
 
 
 class TickFrame(Struct):
-    """Of the older contracts: their index goes by the base asset alone."""
+    """A tick of the older contracts, whose index goes by the base asset alone."""
 
     tick: Tick
 
@@ -48,7 +48,7 @@ class TickFrame(Struct):
 
 
 def told(name: str, quote: str, number: str | None, at: int | None) -> Iterable[Event]:
-    """What a number is by its name, of the contract of that index; `quote` completes its symbol."""
+    """Tell what a number is by its name, for the contract of that index; `quote` completes its symbol."""
     about = name.removeprefix(".")
     if about == name or number is None:
         return (Ignored("a tick of what is no index, or of no number"),)

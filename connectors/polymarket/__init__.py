@@ -79,6 +79,7 @@ EXCHANGE = Exchange(
             parse=parse,
             heartbeat=Heartbeat(every=20, frame=b'{"id":0,"req":"post","op":{"type":"ping"}}'),
             depth=DEPTH,
+            periodic_joins=True,  # prediction markets tell changes too
             batch=1,  # an answer names no channel
             patience=60,  # a ping is answered when there is nothing else to say
         ),

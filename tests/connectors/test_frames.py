@@ -123,6 +123,22 @@ def is_unread(record: Record) -> TypeGuard[Gap]:
 
 
 @pytest.mark.parametrize("id", IDS)
+def test_changes_of_a_book_have_a_whole_one_to_follow(id: str) -> None:
+    """It is asked for, or the stream brings it; where it brings none but periodic ones, these must be followed."""
+    rows = [json.loads(line) for line in (FRAMES / f"{id}.jsonl").read_text().splitlines()]
+    for stream in (*load(id).streams, *load(id).archived):
+        told = {
+            (str(given.get("type")), given.get("reason", "initial"))
+            for row in rows
+            if "rest" not in row and row.get("stream", "main") == stream.name and isinstance(row["gives"], list)
+            for given in row["gives"]
+        }
+        if ("book_delta", "initial") in told and ("book_snapshot", "periodic") in told:
+            is_had = ("book_snapshot", "initial") in told or stream.snapshot is not None
+            assert is_had or stream.periodic_joins, f"no book of {id} ({stream.name}) is ever changed"
+
+
+@pytest.mark.parametrize("id", IDS)
 def test_however_many_frames_a_read_brings_they_give_the_same_records(id: str) -> None:
     """What one of them provokes, be it an error or the end of the connection, takes nothing from the others."""
     exchange, now = load(id), Now(START, START)

@@ -32,6 +32,7 @@ class Audited:
             rule=contiguous,
             depth=None,
             crosses=False,
+            joins=False,
             checksum=None,
             verify=1,
             needs=self.needs,

@@ -15,7 +15,8 @@ from aggregator.exchange import Accepted, Event, Ignored, Stream
 from aggregator.records import DAY_S, BookDelta, BookSnapshot, Record, Ticker, Trade
 from aggregator.wire import Text, as_written, bbo, candle, levels, ms, nonzero, oldest_first, optional, past, text
 
-DEPTHS = {"depth": 40, "orderbook": 40, "diffDepth": None}
+CHANGES = "diffDepth"
+DEPTHS = {"depth": 40, "orderbook": 40, CHANGES: None}
 
 
 class TradeRow(Struct, gc=False):
@@ -41,11 +42,18 @@ class BookRow(Struct, gc=False):
     b: list[list[Text]]
     a: list[list[Text]]
 
-    def record(self, symbol: str, depth: int | None, *, is_change: bool) -> BookSnapshot | BookDelta:
-        bids, asks, time = levels(self.b), levels(self.a), ms(self.t)
-        if is_change:
-            return BookDelta(raw_symbol=symbol, bids=bids, asks=asks, ts_event=time)
-        return BookSnapshot(raw_symbol=symbol, bids=bids, asks=asks, depth=depth, reason="periodic", ts_event=time)
+    def delta(self, symbol: str) -> BookDelta:
+        return BookDelta(raw_symbol=symbol, bids=levels(self.b), asks=levels(self.a), ts_event=ms(self.t))
+
+    def whole(self, symbol: str, kind: str) -> BookSnapshot:
+        return BookSnapshot(
+            raw_symbol=symbol,
+            bids=levels(self.b),
+            asks=levels(self.a),
+            depth=DEPTHS[kind],
+            reason="initial" if kind == CHANGES else "periodic",
+            ts_event=ms(self.t),
+        )
 
 
 class BestRow(Struct, gc=False):
@@ -132,7 +140,7 @@ decode_bar = Decoder(BarRow, float_hook=as_written).decode
 READERS: dict[str, Callable[[Frame, str, str], Iterable[Event]]] = {
     "trade": lambda said, symbol, _: read_trades(said, symbol),
     "depth": lambda said, symbol, _: read_books(said, symbol, "depth"),
-    "diffDepth": lambda said, symbol, _: read_books(said, symbol, "diffDepth"),
+    CHANGES: lambda said, symbol, _: read_books(said, symbol, CHANGES),
     "orderbook": lambda said, symbol, _: read_books(said, symbol, "orderbook"),
     "bookTicker": lambda said, symbol, _: [decode_best(row).record(symbol) for row in said.rows()],
     "bookticker": lambda said, symbol, _: [decode_best(row).record(symbol) for row in said.rows()],
@@ -148,8 +156,10 @@ def read_trades(said: Frame, symbol: str) -> Iterable[Event]:
 
 
 def read_books(said: Frame, symbol: str, kind: str) -> Iterable[Event]:
-    is_change = kind == "diffDepth" and not said.f
-    return [decode_book(row).record(symbol, DEPTHS[kind], is_change=is_change) for row in said.rows()]
+    books = [decode_book(row) for row in said.rows()]
+    if kind == CHANGES and not said.f:
+        return [book.delta(symbol) for book in books]
+    return [book.whole(symbol, kind) for book in books]
 
 
 def parse(frame: bytes) -> Iterable[Event]:

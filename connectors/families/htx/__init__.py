@@ -64,6 +64,7 @@ def stream(
         snapshot=Snapshot(ask=ask_book) if SPOT_BOOK.items() <= channels.items() else None,
         sequence={} if book is None else {"book": book},
         depth=None if book is None else DEPTH,
+        periodic_joins=book is None,  # spot told changes between its whole books in 2019
         batch=1,  # each topic has a frame, an answer and so an id of its own
         patience=30,  # the exchange pings every five seconds
     )

@@ -87,7 +87,7 @@ class IndexData(Struct, gc=False):
 
 
 class Topic(Struct, frozen=True):
-    """What the name of a channel says."""
+    """The words in the name of a channel."""
 
     kind: str
     name: str
@@ -112,7 +112,7 @@ def time(stamp: Text) -> int | None:
 
 
 def topic(channel: str) -> Topic | None:
-    """What a channel is about; None for one of no use, and of a pair whose quote is not named."""
+    """Read the name of a channel; None for one of no use, and of a pair whose quote is not named."""
     found = NAME.fullmatch(channel)
     if found is None:
         return None

@@ -52,6 +52,8 @@ def status(config: Path, as_json: bool) -> None:
         if report.refused and view.is_alive(name):
             why = "\n".join(map(printable, report.refusal.splitlines()))
             click.echo(f"\n{printable(name)} cannot go by revision {report.refused}:\n{why}")
+        for trouble in report.troubles if view.is_alive(name) else ():
+            click.echo(f"\n{printable(name)}: {printable(trouble)}")
 
 
 def _row(view: ClusterView, shard: str) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def _member(view: ClusterView, name: str) -> tuple[Cell, ...]:
         "" if load is None else load.cpu,
         "" if load is None or load.memory_bytes is None else load.memory_bytes // 1_000_000,
         "" if load is None else load.lag_ms,
-        text(report.refusal),
+        text("; ".join(filter(None, (report.refusal, *report.troubles)))),
     )
 
 

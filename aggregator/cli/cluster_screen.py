@@ -13,7 +13,7 @@ from aggregator.cli.top_rows import RateHistory
 from aggregator.cli.top_screen import Shown, Tables, numbered
 from aggregator.cluster.settings import ClusterKeys
 from aggregator.cluster.shared import SharedConfig
-from aggregator.cluster.store import open_store
+from aggregator.cluster.store import Unanswered, open_store
 from aggregator.config.config import Config
 from aggregator.errors import AggregatorError, in_short
 
@@ -57,7 +57,7 @@ class ClusterTop(Tables):
                 finally:
                     self._watch = None
                     await store.close()
-            except (OSError, AggregatorError) as error:
+            except (OSError, AggregatorError, Unanswered) as error:
                 self._trouble = f"{', '.join(self._keys.nats)}: {in_short(error)}"
             await asyncio.sleep(AGAIN_S)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from aggregator.catalog.registry import known_channels, known_keys
 from aggregator.cli import fail
@@ -40,7 +40,7 @@ CONFIG = click.option("--config", "-c", "config", type=click.Path(path_type=Path
 class ClusterView(Struct, frozen=True, kw_only=True):
     """The buckets as they stand.
 
-    ts: when they were read
+    ts: when they were read, ns by the clock of the servers, as are the times of members here
     shared: the configuration that members share
     members: by name
     leases: by shard
@@ -163,23 +163,24 @@ def ask_servers(keys: ClusterKeys, ask: Callable[[ClusterStore], Awaitable[T]], 
 
 
 async def view_of(store: ClusterStore) -> ClusterView:
-    """The cluster as it stands. Raises LinkBroken, OSError."""
-    entries = await store.all_entries()
-    revisions, _ = await store.revisions()
-    return view_from({entry.key: entry for entry in entries}, revisions[-1] if revisions else SharedConfig())
+    """The cluster as it stands. Raises LinkBroken, OSError, Unanswered."""
+    watch = ClusterWatch(store)
+    await watch.begin()
+    return watch.view()
 
 
-def view_from(entries: Mapping[str, BucketEntry], shared: SharedConfig) -> ClusterView:
-    """The cluster as the entries of its buckets tell of it."""
+def view_from(entries: Mapping[str, BucketEntry], shared: SharedConfig, ts: int) -> ClusterView:
+    """The cluster as the entries of its buckets tell of it; `ts`: the time by the clock of the servers, ns."""
 
     def of(kind: str) -> dict[str, BucketEntry]:
         return {k.removeprefix(f"{kind}."): e for k, e in entries.items() if k.startswith(f"{kind}.")}
 
-    members = {name: report for name, entry in of(MEMBER).items() if (report := read_report(entry.value)) is not None}
+    told = {name: (read_report(entry.value), entry.ts) for name, entry in of(MEMBER).items()}
+    members = {name: structs.replace(report, ts=at) for name, (report, at) in told.items() if report is not None}
     leases = {name: lease for name, entry in of(LEASE).items() if (lease := read_lease(entry.value)) is not None}
     draining = [name for name, entry in of(DRAIN).items() if entry.value is not None]
     return ClusterView(
-        ts=time.time_ns(),
+        ts=ts,
         shared=shared,
         members=dict(sorted(members.items())),
         leases=leases,
@@ -199,9 +200,11 @@ class ClusterWatch:
         self.entries: dict[str, BucketEntry] = {}
         self.shared = SharedConfig()
         self._last = 0
+        self._clock_ahead = 0.0  # seconds; of the clock of the servers
 
     async def begin(self) -> None:
-        """Read how it stands. Raises LinkBroken, OSError."""
+        """Read how it stands. Raises LinkBroken, OSError, Unanswered."""
+        self._clock_ahead = await self.store.clock_ahead()
         self.entries = {entry.key: entry for entry in await self.store.all_entries()}
         revisions, self._last = await self.store.revisions()
         self.shared = revisions[-1] if revisions else SharedConfig()
@@ -234,4 +237,5 @@ class ClusterWatch:
 
     def view(self) -> ClusterView:
         """The cluster now."""
-        return view_from(self.entries, self.shared)
+        now = time.time_ns() - round(self._clock_ahead * SECOND_NS)
+        return view_from(self.entries, self.shared, now)

@@ -9,7 +9,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from datetime import UTC, datetime
@@ -34,6 +34,7 @@ from aggregator.cluster.store import (
     BucketEntry,
     ClusterStore,
     Replaced,
+    StreamRefused,
     Unanswered,
     frame_of,
     lines_of,
@@ -58,6 +59,8 @@ LINGER_S = 30.0  # a shard is gathered so much longer than this member is one of
 GATHERERS = 2  # so many in line gather a shard: the first is to own it, the second stands by
 LONGEST_PAUSE_S = 5.0
 MOST_REFUSALS = 20  # in a row; then the stream is read anew
+CLOCK_S = 30.0  # between two looks at the clock of the servers
+CLOCK_OFF_S = 1.0  # a clock that is further from it is told
 LEAVE_S = 5.0  # a member that ends has so long to give up what it owns
 
 T = TypeVar("T")
@@ -97,6 +100,7 @@ class MemberShard:
         self.looked_at = 0.0
         self.was_owned = False
         self.is_dropped = False  # it is to be gathered by nobody any more
+        self.trouble = ""  # why it cannot be written
 
     def is_ready(self, now: float) -> bool:
         """Tell whether this member could go on with it at once."""
@@ -156,6 +160,7 @@ class Member:
         self._own_revision = 0
         self._read_back = ReadBack()
         self._doubled_until = 0.0
+        self._clock_ahead = 0.0  # seconds; of the clock of the servers
         self._store: ClusterStore | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_leaving = False
@@ -316,7 +321,16 @@ class Member:
             refused=self._refused,
             refusal=self._refusal,
             load=self._load(),
+            troubles=tuple(self._troubles(now)),
         )
+
+    def _troubles(self, now: float) -> Iterator[str]:
+        if now < self._doubled_until:
+            yield "another member has this name, so neither owns anything: give each host a name of its own"
+        if self._clock_ahead:
+            is_ahead = "ahead of" if self._clock_ahead > 0 else "behind"
+            yield f"its clock is {abs(self._clock_ahead):.0f} s {is_ahead} the servers': have NTP set both"
+        yield from (shard.trouble for shard in self.shards.values() if shard.trouble)
 
     def _rate(self, shard: MemberShard, now: float) -> float:
         """Records a second that the stream has got since this was told the last time."""
@@ -371,7 +385,7 @@ class Member:
             ready = [name for name in ready if not self._is_fresh(shard.name, name)]
         is_owned = keeper.may_publish(now)
         if is_owned != shard.was_owned:
-            shard.was_owned = is_owned
+            shard.was_owned, shard.trouble = is_owned, ""
             log.warning(
                 "cluster: %s %s", shard.name, f"is owned, by lease {keeper.fence}" if is_owned else "is not owned"
             )
@@ -516,6 +530,7 @@ class Member:
                 self._read_entries(entries.read),
                 self._read_revisions(coming.read),
                 self._tell(store),
+                self._look_at_clock(store),
                 *(self._for_each(self.shards.values, partial(call, store)) for call in self._calls()),
             )
             tasks = [asyncio.create_task(call) for call in calls]
@@ -634,9 +649,39 @@ class Member:
                 raise LinkBroken("what this member has told is not read back")
             await asyncio.sleep(TICK_S)
 
+    async def _look_at_clock(self, store: ClusterStore) -> None:
+        """Notice a clock that is off: what members tell of times is compared, and shown to people."""
+        while True:
+            with suppress(Unanswered):
+                ahead = await store.clock_ahead()
+                was_off, self._clock_ahead = bool(self._clock_ahead), ahead if abs(ahead) >= CLOCK_OFF_S else 0.0
+                if self._clock_ahead and not was_off:
+                    log.error("cluster: the clock here is %+.1f s off that of the servers: have NTP set both", ahead)
+            await asyncio.sleep(CLOCK_S)
+
+    def _say_trouble(self, shard: MemberShard, trouble: str) -> None:
+        """Tell why a shard cannot be written, or that it can be again."""
+        if trouble and trouble != shard.trouble:
+            log.error("cluster: %s: %s", shard.name, trouble)
+        elif shard.trouble and not trouble:
+            log.warning("cluster: %s can be written again", shard.name)
+        shard.trouble = trouble
+
+    async def _have_stream(self, store: ClusterStore, shard: MemberShard) -> None:
+        """Have the stream of a shard made, however long that takes: other shards do not wait for it."""
+        while True:
+            try:
+                await store.have_stream(shard.name)
+            except StreamRefused as error:
+                self._say_trouble(shard, str(error))
+                await asyncio.sleep(LONGEST_PAUSE_S)
+            else:
+                self._say_trouble(shard, "")
+                return
+
     async def _read_frames(self, store: ClusterStore, shard: MemberShard) -> None:
         """Follow what the stream of a shard holds."""
-        await store.have_stream(shard.name)
+        await self._have_stream(store, shard)
         reader = store.frames(shard.name)
         first, last = await reader.numbers()
         writer = shard.writer
@@ -692,15 +737,23 @@ class Member:
                 if refusals >= MOST_REFUSALS:
                     raise OSError(f"the stream of {name} refuses what follows: {error}") from error
                 await asyncio.sleep(IDLE_S)
-            except Unanswered:
+            except Unanswered as error:
                 pause = min(max(0.1, pause * 2), LONGEST_PAUSE_S / 2)
-                await asyncio.sleep(pause * random.uniform(0.5, 1))
+                await self._wait_out(shard, error, pause)
             else:
                 pause, refusals = 0.0, 0
+                self._say_trouble(shard, "")
                 writer.stored(write, number)
                 if not write.frame.records:
                     barriers.wrote(number)
                 await asyncio.sleep(0 if writer.is_behind else PACE_S)
+
+    async def _wait_out(self, shard: MemberShard, error: Unanswered, pause: float) -> None:
+        """Wait before a frame is sent again; where that happens for long, it is told."""
+        if pause == LONGEST_PAUSE_S / 2:
+            stream = self._keys.stream_of(shard.name)
+            self._say_trouble(shard, f"the servers take nothing for the stream {stream}: {error}")
+        await asyncio.sleep(pause * random.uniform(0.5, 1))
 
     async def _hand_out(self, store: ClusterStore, shard: MemberShard) -> None:
         """Hand out each record by itself as soon as it comes, while this member owns its shard."""

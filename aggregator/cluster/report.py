@@ -55,6 +55,7 @@ class MemberReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     refused: a newer revision, which it cannot go by; 0: there is none
     refusal: why not
     load: null: a member of an older version, which does not tell
+    troubles: what else is wrong with it, in words
     """
 
     member: ClusterMember
@@ -64,6 +65,7 @@ class MemberReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     refused: int = 0
     refusal: str = ""
     load: MemberLoad | None = None
+    troubles: tuple[str, ...] = ()
 
 
 def read_report(value: bytes | None) -> MemberReport | None:

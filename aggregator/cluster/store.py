@@ -4,8 +4,10 @@ Writes into any of them are compare-and-set: each says what it replaces or follo
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,9 +18,10 @@ from aggregator.cluster.lease import Lease
 from aggregator.cluster.settings import ClusterKeys
 from aggregator.cluster.shared import KEPT, SharedConfig, read_shared
 from aggregator.cluster.writer import FrameWrite
-from aggregator.records import Record
+from aggregator.records import SECOND_NS, Record
 from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, FENCE, Watch, answered, connect, said
 from aggregator.sinks.naming import NATS, Places
+from aggregator.sinks.values import write_bytes
 from aggregator.sources.nats import NatsSourceKeys, StreamReader, Taken
 from aggregator.sources.nats_batches import FORM
 from aggregator.sources.source import LinkBroken
@@ -48,12 +51,27 @@ class Replaced(Exception):
     """The write is refused: something else stands where it was to follow."""
 
 
+class StreamRefused(Exception):
+    """The servers do not make a stream."""
+
+
 class BucketEntry(Struct, frozen=True):
-    """An entry of the bucket as it was read. `value` is null where it was removed."""
+    """An entry of the bucket as it was read.
+
+    value: null where it was removed
+    ts: when it was written, ns by the clock of the servers
+    """
 
     key: str
     revision: int
     value: bytes | None
+    ts: int
+
+
+class ServerClock(Struct, frozen=True):
+    """An answer of the servers, of which only the time by their clock is read."""
+
+    ts: datetime
 
 
 class ClusterStore:
@@ -89,12 +107,12 @@ class ClusterStore:
                 await self._stream.create_key_value(config)
 
     async def have_stream(self, shard: str) -> None:
-        """Make the stream of a shard that is missing."""
+        """Make the stream of a shard that is missing. Raises StreamRefused, errors of NATS."""
         await answered(self._have_stream(shard))
 
     async def _have_stream(self, shard: str) -> None:
         from nats.js.api import DiscardPolicy, StorageType, StreamConfig
-        from nats.js.errors import NotFoundError
+        from nats.js.errors import APIError, NotFoundError
 
         keys = self._keys
         name = keys.stream_of(shard)
@@ -111,7 +129,28 @@ class ClusterStore:
                 duplicate_window=min(KNOWN_S, keys.stream_age),
                 num_replicas=keys.replicas,
             )
-            await self._stream.add_stream(config)
+            try:
+                await self._stream.add_stream(config)
+            except APIError as error:
+                asked = f"`replicas` ({keys.replicas}) and `stream_bytes` ({write_bytes(keys.stream_bytes)})"
+                look = f"look at {asked} of [cluster], and at how much the servers may store"
+                raise StreamRefused(f"the servers do not make the stream {name}: {said(error)}; {look}") from error
+
+    async def clock_ahead(self) -> float:
+        """Seconds by which the clock here is ahead of that of the servers; negative: behind. Raises Unanswered.
+
+        It is 0 where the time that the answer took explains the difference.
+        """
+        from nats.errors import Error
+
+        before = time.time_ns()
+        asked = self._client.request(f"$JS.API.STREAM.INFO.KV_{self._keys.bucket}", timeout=ANSWER_S)
+        try:
+            answer = await answered(asked)
+            told = msgspec.json.decode(answer.data, type=ServerClock).ts.timestamp() * SECOND_NS
+        except (Error, OSError, TimeoutError, msgspec.MsgspecError) as error:
+            raise Unanswered(said(error)) from error
+        return (max(0.0, before - told) + min(0.0, time.time_ns() - told)) / SECOND_NS
 
     async def replace(self, key: str, value: object, last: int | None) -> int:
         """Write an entry in place of that of a revision, or of any; gives its own. Raises Replaced, Unanswered."""
@@ -254,7 +293,8 @@ class EntryReader:
     def _entry(self, taken: Taken) -> BucketEntry:
         message = taken.message
         is_gone = "KV-Operation" in (message.headers or {})
-        return BucketEntry(message.subject.removeprefix(self._root), taken.number, None if is_gone else message.data)
+        key = message.subject.removeprefix(self._root)
+        return BucketEntry(key, taken.number, None if is_gone else message.data, taken.ts)
 
 
 def _keys(stream: str, prefix: str) -> NatsSourceKeys:

@@ -5,7 +5,7 @@ from msgspec import structs
 
 from aggregator.cli.cluster_apply import _outcome
 from aggregator.cli.cluster_rows import as_json, cluster_sheets, head, rates_of
-from aggregator.cli.cluster_view import ClusterView, shards_of
+from aggregator.cli.cluster_view import ClusterView, shards_of, view_from
 from aggregator.cli.ctl import NoAnswer
 from aggregator.cli.top_rows import RateHistory
 from aggregator.cluster.lease import Lease
@@ -13,6 +13,7 @@ from aggregator.cluster.ranking import ClusterMember
 from aggregator.cluster.report import MemberLoad, MemberReport, ShareReport
 from aggregator.cluster.settings import ClusterKeys
 from aggregator.cluster.shared import SharedConfig
+from aggregator.cluster.store import BucketEntry, encode
 from aggregator.config.config import Config, sinks_without_file
 from aggregator.records import SECOND_NS
 
@@ -131,3 +132,16 @@ def test_rates_are_those_of_owners() -> None:
     rates = RateHistory()
     rates.note({"alpha": 100.0})
     assert cluster_sheets(view(), ["alpha"], rates)["shards"].rows[0][4] == "█"
+
+
+def test_a_member_whose_clock_is_off_is_alive_and_its_troubles_are_told() -> None:
+    trouble = "its clock is 180 s behind the servers': have NTP set both"
+    told = encode(member("amber", ago=180, troubles=(trouble,)))
+    dead = encode(member("birch", ago=-180))
+    entries = {
+        "member.amber": BucketEntry("member.amber", 8, told, NOW - 2 * SECOND_NS),
+        "member.birch": BucketEntry("member.birch", 7, dead, NOW - 60 * SECOND_NS),
+    }
+    amber, birch = as_json(view_from(entries, SharedConfig(), NOW), [])["members"]
+    assert (amber["state"], birch["state"]) == ("alive", "silent")
+    assert amber["trouble"] == trouble

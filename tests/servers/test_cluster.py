@@ -6,20 +6,23 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nats
 import pytest
 
 from aggregator.bus.bus import Bus
+from aggregator.cli.cluster_view import view_of
 from aggregator.cluster.buckets import bucket_of
 from aggregator.cluster.lease import LeaseTiming
 from aggregator.cluster.member import Member
 from aggregator.cluster.ranking import ClusterMember, line_of
 from aggregator.cluster.report import UNHEARD_S
 from aggregator.cluster.settings import ClusterKeys
-from aggregator.cluster.store import BucketEntry, ClusterStore, EntryReader
-from aggregator.records import BookSnapshot, Gap, Health, Record, Trade, decode_record
+from aggregator.cluster.store import BucketEntry, ClusterStore, EntryReader, Unanswered, open_store
+from aggregator.cluster.writer import FrameWrite
+from aggregator.records import SECOND_NS, BookSnapshot, Gap, Health, Record, Trade, decode_record
 from tests.cluster.nodes import stored
 from tests.support.servers import Server
 from tests.support.servers import nats as nats_server
@@ -130,6 +133,16 @@ async def cluster(
         running.cancel()
         for host in hosts.values():
             await host.kill()
+
+
+async def until_told(store: ClusterStore, name: str, words: str) -> None:
+    """Wait until a member tells of a trouble that begins so; of none where there are no words."""
+    async with asyncio.timeout(40):
+        while True:
+            told = (await view_of(store)).members[name].troubles
+            if any(each.startswith(words) for each in told) if words else not told:
+                return
+            await asyncio.sleep(0.1)
 
 
 async def until(holds: Callable[[], bool], seconds: float = 40.0) -> None:
@@ -246,6 +259,74 @@ async def test_a_member_that_does_not_read_back_what_it_tells_connects_anew(
         await asyncio.sleep(UNHEARD_S + 1)
     assert len(readers) == 2, "what it tells is read back there"
     await check(server, 1)
+
+
+@pytest.mark.timeout(180)
+async def test_a_stream_that_the_servers_do_not_make_is_told_and_others_go_on(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await nats.connect(f"nats://127.0.0.1:{server.port}")
+    await client.jetstream().add_stream(name="other", subjects=["cluster.alpha-1of2.>"])
+    symbols = [f"S{number}" for number in range(12)]
+    async with cluster(server, "a", monkeypatch, Alpha(symbols), buckets={"alpha": 2}) as hosts:
+        made, refused = hosts["a"].member.shards.values()
+        await until(lambda: bool(refused.trouble) and made.share.number > 100)
+        store = await open_store(hosts["a"].keys)
+        try:
+            await until_told(store, "a", "the servers do not make the stream cluster-alpha-1of2: ")
+            (told,) = (await view_of(store)).members["a"].troubles
+            assert "`replicas` (1) and `stream_bytes` (" in told
+            assert refused.share.number == 0
+            await client.jetstream().delete_stream("other")
+            await until(lambda: refused.share.number > 0)
+            await until_told(store, "a", "")
+        finally:
+            await store.close()
+            await client.close()
+
+
+@pytest.mark.timeout(180)
+async def test_an_owner_whose_frames_are_not_taken_tells_that_until_they_are(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    append, is_full = ClusterStore.append, asyncio.Event()
+
+    async def refuses(self: ClusterStore, shard: str, epoch: str, write: FrameWrite) -> int:
+        if is_full.is_set():
+            raise Unanswered("maximum bytes exceeded")
+        return await append(self, shard, epoch, write)
+
+    monkeypatch.setattr(ClusterStore, "append", refuses)
+    async with cluster(server, "a", monkeypatch) as hosts:
+        shard = hosts["a"].member.shards["alpha"]
+        await until(lambda: shard.share.number > 10)
+        is_full.set()
+        await until(lambda: bool(shard.trouble))
+        assert shard.trouble == "the servers take nothing for the stream cluster-alpha: maximum bytes exceeded"
+        is_full.clear()
+        await until(lambda: not shard.trouble)
+        assert "alpha can be written again" in caplog.text
+    await check(server, 1)
+
+
+async def test_a_clock_that_is_off_is_known_by_that_of_the_servers(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = ClusterKeys(nats=(f"nats://127.0.0.1:{server.port}",), name="a", replicas=1)
+    store = await open_store(keys)
+    try:
+        assert await store.clock_ahead() == 0.0
+        for off in (180, -180):
+            wrong = SimpleNamespace(time_ns=lambda off=off: time.time_ns() + off * SECOND_NS)
+            monkeypatch.setattr("aggregator.cluster.store.time", wrong)
+            assert 170 < abs(await store.clock_ahead()) <= 180
+            assert (await store.clock_ahead() > 0) == (off > 0)
+    finally:
+        await store.close()
+    async with cluster(server, "a", monkeypatch) as hosts:
+        await until(lambda: "off that of the servers: have NTP set both" in caplog.text)
+        (told,) = hosts["a"].member._troubles(time.monotonic())
+        assert "s behind the servers'" in told
 
 
 @pytest.mark.timeout(180)

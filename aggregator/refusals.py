@@ -1,5 +1,6 @@
 """The meaning of an exchange's refusals, for connectors: by the words of a frame, or by an answer's code."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from re import Match, Pattern
 
@@ -9,6 +10,8 @@ from msgspec.json import Decoder
 from aggregator.exchange import Meaning, Trouble
 
 LONGEST_REASON = 1000  # characters of a reason that are searched
+MS_NS = 1_000_000
+BANNED = re.compile(r"banned until (\d{13})\b")
 ReadTrouble = Callable[[int, Mapping[str, str], bytes], Trouble | None]
 
 decode_fields = Decoder(dict[str, Raw]).decode
@@ -33,15 +36,22 @@ def meaning_of(reason: str, *, final: Collection[str] = (), passing: Collection[
 
 
 def coded(
-    code: str, words: str = "", *, within: str = "", fine: Collection[str] = (), busy: Collection[str] = ()
+    code: str,
+    words: str = "",
+    *,
+    within: str = "",
+    fine: Collection[str] = (),
+    busy: Collection[str] = (),
+    until: Pattern[str] | None = None,
 ) -> ReadTrouble:
     """How answers are read that carry a code and words in two fields of their object, whatever their HTTP status.
 
     `within` names the field whose object holds the two, where they are not the answer's own. Without `words`, the code
-    is all that is said. An answer that is no object, or has no such code, says nothing here.
+    is all that is said. An answer that is no object, or has no such code, says nothing here. The group of `until` finds
+    in the words of a ban the time (ms) at which it ends; such an answer is busy whatever its code.
 
     >>> coded("code", "msg", fine=("0",), busy=("50011",))(200, {}, b'{"code":"50011","msg":"Too Many Requests"}')
-    Trouble(words='50011: Too Many Requests', is_busy=True, wait=None)
+    Trouble(words='50011: Too Many Requests', is_busy=True, wait=None, until=None)
     """
 
     def read(_: int, __: Mapping[str, str], body: bytes) -> Trouble | None:
@@ -51,7 +61,11 @@ def coded(
         said = text_of(fields.get(code))
         if said is None or said in fine:
             return None
-        return Trouble(f"{said}: {text_of(fields.get(words)) or ''}".removesuffix(": "), is_busy=said in busy)
+        told = f"{said}: {text_of(fields.get(words)) or ''}".removesuffix(": ")
+        end = None if until is None else named_in(told, until)
+        return Trouble(
+            told, is_busy=end is not None or said in busy, until=None if end is None else int(end[1]) * MS_NS
+        )
 
     return read
 

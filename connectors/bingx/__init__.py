@@ -4,6 +4,7 @@ https://bingx-api.github.io/docs-v3/
 Every frame is gzipped. A request names one topic; its answer names the request.
 """
 
+import re
 from collections.abc import Callable, Mapping
 
 from aggregator.exchange import Exchange, Limits, Stream
@@ -15,6 +16,8 @@ from connectors.bingx.listing import LISTING, REST, is_inverse, is_linear, is_sp
 
 # The first change after a whole book has the next number; after that numbers skip, and nothing is lost.
 SKIPPING = Rule("skipping", contiguous.joins, ordered.follows, sure=False)
+
+BANNED = re.compile(r"(?:unblocked after|retry after time:) ?(\d{13})\b")
 
 
 def stream(
@@ -42,7 +45,7 @@ EXCHANGE = Exchange(
     id="bingx",
     docs="https://bingx-api.github.io/docs-v3/",
     checked="2026-09, live probes of contracts by others; pairs: ccxt 4.5.90 and BingX.Net",
-    trouble=coded("code", "msg", fine=("0",), busy=("100410",)),
+    trouble=coded("code", "msg", fine=("0",), busy=("100410", "109429"), until=BANNED),
     limits=Limits(weights={REST: ((500, 10),)}, connections=60),
     listing=LISTING,
     feeds=(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscribe, Subscription
 from aggregator.records import HOUR_S, MS_NS, Channel
-from aggregator.refusals import coded
+from aggregator.refusals import BANNED, coded
 from aggregator.wire import encode, symbols_by
 from connectors.families.bhex.listing import listing
 from connectors.hashkey.best_frames import asking as asking_best
@@ -51,7 +51,7 @@ EXCHANGE = Exchange(
     id="hashkey",
     docs="https://hashkeyglobal-apidoc.readme.io",
     checked="2026-09, live probes by others",
-    trouble=coded("code", "msg", fine=("0", "200"), busy=("-1003",)),
+    trouble=coded("code", "msg", fine=("0", "200"), busy=("-1003",), until=BANNED),
     limits=Limits(weights={REST: ((600, 60),)}),
     listing=listing(REST, suffix=SUFFIX, interval_s=8 * HOUR_S),
     feeds=(

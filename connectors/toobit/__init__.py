@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Heartbeat, Poll, Request, Stream, Subscribe, Subscription
 from aggregator.records import HOUR_S, MS_NS, Channel, Funding, Instrument, Record
-from aggregator.refusals import coded
+from aggregator.refusals import BANNED, coded
 from aggregator.wire import encode, ms, symbols_by, text
 from connectors.families.bhex.listing import listing
 from connectors.toobit.frames import counted, parse
@@ -90,7 +90,7 @@ EXCHANGE = Exchange(
     id="toobit",
     docs="https://api-docs.toobit.com",
     checked="2026-09, live probes by others; 2026-11, ccxt 4.5.90 and Toobit.Net for trades and candles",
-    trouble=coded("code", "msg", fine=("0", "200"), busy=("-1003",)),
+    trouble=coded("code", "msg", fine=("0", "200"), busy=("-1003",), until=BANNED),
     listing=listing(REST),
     feeds=(
         STREAM,

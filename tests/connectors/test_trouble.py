@@ -142,7 +142,40 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         Trouble("-100011: Not supported symbols"),
     ),
     ("bingx", 200, b'{"code":109425,"msg":"no such symbol","data":{}}', Trouble("109425: no such symbol")),
+    *(
+        (
+            id,
+            429,
+            b'{"code":-1003,"msg":"Way too many requests; IP banned until 1795867200000. Use streams."}',
+            Trouble(
+                "-1003: Way too many requests; IP banned until 1795867200000. Use streams.",
+                is_busy=True,
+                until=1_795_867_200_000_000_000,
+            ),
+        )
+        for id in ("toobit", "hashkey")
+    ),
     ("bingx", 200, b'{"code":100410,"msg":"slower"}', Trouble("100410: slower", is_busy=True)),
+    (
+        "bingx",
+        200,
+        b'{"code":100410,"msg":"disabled period and will be unblocked after 1795867200123"}',
+        Trouble(
+            "100410: disabled period and will be unblocked after 1795867200123",
+            is_busy=True,
+            until=1_795_867_200_123_000_000,
+        ),
+    ),
+    (
+        "bingx",
+        200,
+        b'{"code":109429,"msg":"verify and fix it ,can retry after time: 1795867200123"}',
+        Trouble(
+            "109429: verify and fix it ,can retry after time: 1795867200123",
+            is_busy=True,
+            until=1_795_867_200_123_000_000,
+        ),
+    ),
     # as probed in September 2026: an unknown market comes with a good status
     ("coinsph", 200, b'{"code":-100011,"msg":"Not supported symbols"}', Trouble("-100011: Not supported symbols")),
     (

@@ -3,15 +3,14 @@
 https://developers.binance.com/docs/binance-spot-api-docs/rest-api
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot, Trouble
-from aggregator.records import MS_NS, BookSnapshot, Instrument, Levels, MarketState, Trade
-from aggregator.refusals import coded
+from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot
+from aggregator.records import BookSnapshot, Instrument, Levels, MarketState, Trade
+from aggregator.refusals import BANNED, coded
 from aggregator.wire import at, ms
 from connectors.families.binance.wires import stamp
 
@@ -26,17 +25,8 @@ STATES: dict[str, MarketState] = {
 }
 
 
-BANNED = re.compile(r"banned until (\d{13})\b")  # in ms
-says = coded("code", "msg", fine=("0", "200"), busy=("-1003", "-1008"))  # too many requests; overloaded
-
-
-def trouble(status: int, headers: Mapping[str, str], body: bytes) -> Trouble | None:
-    """An error's own code and words; those of a ban name the time at which it ends."""
-    said = says(status, headers, body)
-    found = None if said is None else BANNED.search(said.words)
-    if said is None or found is None:
-        return said
-    return Trouble(said.words, is_busy=True, until=int(found[1]) * MS_NS)
+BUSY = ("-1003", "-1008")  # too many requests; overloaded
+trouble = coded("code", "msg", fine=("0", "200"), busy=BUSY, until=BANNED)
 
 
 class PartialWire(Struct, gc=False):

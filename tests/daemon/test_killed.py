@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from aggregator.cli import ctl
 from tests.daemon.test_daemon import Row, Running, configure, exchanges, of, until
 
 pytestmark = pytest.mark.waits
@@ -113,14 +114,11 @@ def untold(rows: list[Row]) -> list[str]:
     return faults
 
 
-def left_behind(directory: Path) -> list[Path]:
-    """The files of earlier lives that have no end yet: each start goes on with them, and a busy disk takes its time."""
-    epochs: dict[Path, str] = {}
-    for path in directory.rglob("*.ndjson"):
-        with contextlib.suppress(FileNotFoundError, ValueError), path.open() as file:
-            epochs[path] = json.loads(file.readline())["epoch"]
-    newest = max(epochs.values(), default="")
-    return [path for path, epoch in epochs.items() if epoch < newest]
+def has_no_gap(control: Path) -> bool:
+    """Whether every exchange runs, and no gap of it is open: those of a restart too, which asks for what is missing."""
+    answer = json.loads(ctl.ask(control, {"op": "status"}))
+    found = answer["status"]["exchanges"]
+    return all(each["state"] == "running" and each["topics"] and not each["gaps"] for each in found)
 
 
 def restarts(rows: Iterable[Row]) -> set[object]:
@@ -129,22 +127,14 @@ def restarts(rows: Iterable[Row]) -> set[object]:
 
 
 def covering(rows: Iterable[Row], began: int, ended: int) -> set[tuple[object, ...]]:
-    """The topics of which a restart's gap is told that covers a time, and begins no earlier than two seconds before.
-
-    A kill may take a gap's end from a file; then the gap is open there, and the file's own says what it lacks since.
-    """
-    opened, covered, cut = set(), set(), set()
-    for row in rows:
-        topic = row.get("exchange"), row.get("channel"), row.get("raw_symbol")
-        if (row["type"], row.get("cause")) != ("gap", "restart"):
-            continue
-        if began - 2 * 10**9 < int(row["ts_from"]) <= began:
-            opened.add(topic)
-            if row["phase"] == "close" and int(row["ts_to"]) >= ended:
-                covered.add(topic)
-        elif row["conn"] == "files" and int(row["ts_to"]) >= ended:
-            cut.add(topic)
-    return covered | (opened & cut)
+    """The topics of which a restart's gap is told that covers a time, and begins no earlier than two seconds before."""
+    return {
+        (row.get("exchange"), row.get("channel"), row.get("raw_symbol"))
+        for row in rows
+        if (row["type"], row.get("cause"), row.get("phase")) == ("gap", "restart", "close")
+        and began - 2 * 10**9 < int(row["ts_from"]) <= began
+        and int(row["ts_to"]) >= ended
+    }
 
 
 def is_told(live: set[tuple[object, ...]], subscriber: Subscriber, seen: int, began: int, ended: int) -> bool:
@@ -197,7 +187,7 @@ def test_what_a_kill_costs_is_told_to_every_sink(tmp_path: Path, exchanges: str,
     daemon, seen = start(), len(subscriber.rows)
     until(lambda: len(trades(subscriber.rows[seen:])) >= 5, what="trades")
     until(lambda: not untold(list(subscriber.rows)), what="the last gaps are closed")
-    until(lambda: not left_behind(tmp_path / "data"), what="every file of an earlier life has its end")
+    until(lambda: has_no_gap(tmp_path / "state/control.sock"), what="those that no hole shows, too", pause=0.2)
     assert daemon.signal(signal.SIGTERM) == 0
     daemon.finish()
     rows = subscriber.leave()

@@ -1,6 +1,7 @@
 """Coverage of a recording that was made under the sandbox's faults says what the fault log says."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -29,11 +30,13 @@ FAULTS = "drop=0.03,duplicate=0.02,reorder=0.01,corrupt=0.003,close=3s"
 ENOUGH = 150  # faults
 SOUND_S = 3.5  # so long without them: what is missing is noticed, and asked for
 SOUND = 1500  # and so many records
-PATIENCE = 30.0
+WORKERS = int(os.environ.get("WORKERS", "1"))
+PATIENCE = 30.0 if WORKERS == 1 else 90.0
 SLACK_NS = 2 * SECOND_NS  # on the way from one process to the other
 LOSSES = {"drop", "corrupt"}
 CONFIG = """\
 state = "{home}/state"
+workers = {workers}
 {exchanges}
 [[sinks]]
 type = "files"
@@ -75,7 +78,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         assert sandbox.stderr is not None
         sandbox.stderr.readline()
         exchanges = (home / "c.toml").read_text().partition("[[sinks]]")[0]
-        (home / "daemon.toml").write_text(CONFIG.format(home=home, exchanges=exchanges))
+        (home / "daemon.toml").write_text(CONFIG.format(home=home, exchanges=exchanges, workers=WORKERS))
         daemon = subprocess.Popen([*PROGRAM, "run", str(home / "daemon.toml")], stderr=subprocess.DEVNULL, cwd=ROOT)
         try:
             begun = time.monotonic()

@@ -5,8 +5,8 @@ Writes into any of them are compare-and-set: each says what it replaces or follo
 
 import asyncio
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,17 @@ class ServerClock(Struct, frozen=True):
     """An answer of the servers, of which only the time by their clock is read."""
 
     ts: datetime
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Have what the client raises raised as an OSError."""
+    from nats.errors import Error
+
+    try:
+        yield
+    except Error as error:
+        raise OSError(said(error)) from error
 
 
 class ClusterStore:
@@ -242,8 +253,9 @@ class ClusterStore:
 
     async def _all(self, bucket: str) -> list[BucketEntry]:
         reader = self._reader(bucket)
-        first, last = await reader.reader.numbers()
-        await reader.reader.begin(first)
+        with in_words():
+            first, last = await reader.reader.numbers()
+            await reader.reader.begin(first)
         found: list[BucketEntry] = []
         while last >= first and (not found or found[-1].revision < last):
             found += await reader.read()
@@ -252,14 +264,16 @@ class ClusterStore:
     async def entries(self) -> "EntryReader":
         """Every entry of the bucket of leases, and then each that is new. Raises LinkBroken, OSError."""
         reader = self._reader(self._keys.bucket)
-        _, reader.newest = await reader.reader.numbers()
-        await reader.reader.begin(1)
+        with in_words():
+            _, reader.newest = await reader.reader.numbers()
+            await reader.reader.begin(1)
         return reader
 
     async def revisions_after(self, revision: int) -> "EntryReader":
         """Each revision of the shared configuration that comes after one. Raises LinkBroken, OSError."""
         reader = self._reader(self._keys.shared_bucket)
-        await reader.reader.begin(revision + 1)
+        with in_words():
+            await reader.reader.begin(revision + 1)
         return reader
 
     def _reader(self, bucket: str) -> "EntryReader":
@@ -288,7 +302,8 @@ class EntryReader:
 
     async def read(self) -> list[BucketEntry]:
         """Wait for entries; there may be none for a while. Raises OSError, LinkBroken."""
-        return [self._entry(taken) for taken in await self.reader.read()]
+        with in_words():
+            return [self._entry(taken) for taken in await self.reader.read()]
 
     def _entry(self, taken: Taken) -> BucketEntry:
         message = taken.message

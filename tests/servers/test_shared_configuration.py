@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from nats.js import JetStreamContext
+from nats.js.errors import ServiceUnavailableError
 
 from aggregator.bus.bus import Bus
 from aggregator.cli import group
@@ -249,6 +251,40 @@ async def test_a_person_watches_a_cluster(server: Server) -> None:
             await until(lambda: "revision 1" in str(head.render()))
     finally:
         await host.end_all()
+
+
+async def refuses(_self: JetStreamContext, *_given: object, **_named: object) -> None:
+    """An answer of servers of which most are gone."""
+    raise ServiceUnavailableError(code=503, description="JetStream system temporarily unavailable")
+
+
+def test_what_the_servers_refuse_is_told_in_words(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.start()
+    monkeypatch.setattr(JetStreamContext, "add_consumer", refuses)
+    both = Cluster(tmp_path, server)
+    said = f"aggregator: nats://127.0.0.1:{server.port}: JetStream system temporarily unavailable\n"
+    assert both.run("status", code=1) == said
+    assert both.run("explain", "okx", code=1) == said
+    assert both.run("top", "--once", code=1) == said
+    assert both.run("drain", "amber", code=1) == said
+    assert both.run("history", code=1) == said
+    assert both.apply(OKX, code=1) == said
+
+
+async def test_a_screen_tells_what_the_servers_refuse(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("textual")
+    from textual.widgets import Static
+
+    from aggregator.cli.cluster_screen import ClusterTop
+
+    server.start()
+    monkeypatch.setattr(JetStreamContext, "add_consumer", refuses)
+    top = ClusterTop(keys(server), lambda _: sinks_without_file(None), 0.2)
+    async with top.run_test(size=(140, 30)):
+        head = top.query_one("#head", Static)
+        await until(lambda: "JetStream system temporarily unavailable" in str(head.render()))
 
 
 # --- members that are daemons, and the commands

@@ -170,7 +170,7 @@ def read_past(page: Page, body: bytes) -> Iterable[Trade]:
 EXCHANGE = Exchange(
     id="cryptomus",
     docs="https://doc.cryptomus.com/personal",
-    checked="2026-11, its documentation and ccxt 4.5.90: no answer was seen",
+    checked="2026-11, its documentation, ccxt 4.5.90 and a client of others: no answer was seen",
     trouble=trouble,
     limits=Limits(weights={API: ((10, 10),)}),
     listing=Listing((Request(f"{API}/v2/user-api/exchange/markets"),), rows, read_market),

@@ -71,7 +71,7 @@ EXCHANGE = Exchange(
     id="btse",
     older=(Older(channels=("book",), until="2023-04"),),
     docs="https://docs.btse.com",
-    checked="2026-09, live probes of contracts by others; 2026-11, its documentation for spot",
+    checked="2026-09, live probes of contracts by others; 2026-11, its documentation for spot and clients of others",
     trouble=coded("code", "msg", fine=("1",), busy=("429",)),
     limits=Limits(weights={API: ((50, 2),)}, connections=50),
     listing=Listing((Request(f"{MARKETS}/markets"),), at("data", "symbols"), read_market),

@@ -45,7 +45,7 @@ def signed(keys: Credentials, now: int, frame: bytes) -> bytes:
 
 EXCHANGE = Exchange(
     id="coinbaseexchange",
-    checked="2026-09, live probes by others",
+    checked="2026-09, live probes by others; 2026-11, ccxt 4.5.90",
     docs="https://docs.cdp.coinbase.com/exchange/docs/websocket-channels",
     keys=Keys(
         fields={"key": "API key", "passphrase": "passphrase", "secret": "API secret"},

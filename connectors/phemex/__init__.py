@@ -131,7 +131,7 @@ EXCHANGE = Exchange(
         market("spot"),
         market("perpetual"),
     ),
-    checked="2026-09, live probes by others",
+    checked="2026-09, live probes by others; 2026-11, ccxt 4.5.90",
     notes=(
         "Frames do not say how their integers are scaled: a product of another scale than its market's is left out.",
         "Volumes of the older contracts, whose symbols end in USD, count contracts, and are not told.",

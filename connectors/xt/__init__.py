@@ -34,7 +34,7 @@ def contract_topic(s: Subscription) -> str:
 EXCHANGE = Exchange(
     id="xt",
     docs="https://doc.xt.com/",
-    checked="2026-09, live probes of its contracts by others; ccxt 4.5.90 for spot",
+    checked="2026-09, live probes of its contracts by others; 2026-11, ccxt 4.5.90 for all",
     trouble=trouble,
     limits=Limits(
         weights={f"{api}/v1/public/q/depth": DEPTH for api in (LINEAR, INVERSE)} | {SPOT: ((1000, 60), (10, 1.0))}

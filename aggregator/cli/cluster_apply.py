@@ -38,6 +38,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     refused: those that cannot, and why
     waiting: those that gather an exchange by the one before, until it is their turn to begin it anew
     silent: those that have said neither
+    away: those of which nothing has been heard for longer than a lease lasts, as they are stopped, dead or cut off
     restored: the number of the revision by which it was taken back; 0: it was not
     """
 
@@ -46,6 +47,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     refused: dict[str, str]
     waiting: list[str]
     silent: list[str]
+    away: list[str]
     restored: int = 0
 
 
@@ -196,6 +198,7 @@ def _outcome(view: ClusterView, number: int) -> Outcome:
         refused=refused,
         waiting=[name for name, is_waiting in going.items() if is_waiting and name not in refused],
         silent=[name for name in alive if name not in going and name not in refused],
+        away=[name for name, report in view.members.items() if name not in alive and report.revision != number],
     )
 
 
@@ -211,6 +214,8 @@ def _say(outcome: Outcome, newest: SharedConfig, wait: float) -> None:
         raise fail(f"{names} cannot go by revision {number}, and so nothing is changed: {said}", EXIT_CONFIG)
     is_same = number == newest.revision
     click.echo(printable(f"revision {number}{' is this already' if is_same else ''}: {_by(outcome)}"))
+    for name in outcome.away:
+        click.echo(printable(f"{name} is silent, and takes it when it comes back"))
     if outcome.silent:
         names = ", ".join(outcome.silent)
         raise fail(f"{names} said nothing of it within {wait:.0f} s; `aggregator cluster status` shows who goes by it")

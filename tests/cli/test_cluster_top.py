@@ -73,6 +73,7 @@ def test_a_revision_is_heard_of_by_all_that_are_alive() -> None:
     assert (outcome.took, outcome.silent) == (["amber"], [])
     assert outcome.refused == {"birch": "no \x1b[31mconnector"}
     assert _outcome(view(), 9).silent == ["amber", "birch"]
+    assert (_outcome(view(), 9).away, _outcome(view(), 7).away) == (["cedar"], [])
 
 
 def test_a_member_that_waits_for_its_turn_is_waited_for() -> None:

@@ -210,7 +210,7 @@ class Shelf:
         found: dict[int, Path] = {}
         for entry in sorted(self.path.iterdir()):
             if entry.name.startswith(".") and entry.name.endswith(f"{CLOSED}{TEMPORARY}"):
-                entry.unlink()
+                entry.unlink(missing_ok=True)  # the life before may be ending yet, and removes its own
             elif entry.suffix in {OPEN, CLOSED} and entry.stem.isdecimal():
                 number = int(entry.stem)
                 if number in found:  # it was closed, and its writer died before it removed the open one

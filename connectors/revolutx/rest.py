@@ -1,5 +1,7 @@
 """Requests and answers of Revolut X by REST, all of which are lists or maps of rows in its own spelling.
 
+A request that names no region is answered with rows of both: each says its own.
+
 https://developer.revolut.com/docs/api/revolut-x-crypto-exchange
 """
 
@@ -9,14 +11,14 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Page, PastPages, Request
+from aggregator.exchange import Request
 from aggregator.records import DAY_S, MS_NS, BookSnapshot, Candle, Level, Levels, Record, Side, Ticker, Trade
 from aggregator.wire import bbo, candle, ms, nonzero, oldest_first, optional, text
 
 API = "https://revx.revolut.com/api"
+REGION = "EEA"
 DEPTH = 50
 RECENT_MS = 5 * 60_000
-MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}
 
 
 class Metadata(Struct, frozen=True):
@@ -33,6 +35,7 @@ class TradeRow(Struct):
     quantity: str
     side: Side
     timestamp: int
+    region: str = REGION
 
 
 class Trades(Struct):
@@ -63,6 +66,8 @@ class DayRow(Struct):
     high_24h: str | None = None
     price_change_24h: str | None = None
     volume_24h: str | None = None
+    quote_volume_24h: str | None = None
+    region: str = REGION
 
 
 class Days(Struct):
@@ -94,15 +99,19 @@ def dashed(raw_symbol: str) -> str:
 
 
 def ask_trades(raw_symbol: str) -> Request:
-    return Request(f"{API}/1.0/public/trades/all?symbol={dashed(raw_symbol)}&limit=100")
+    return Request(f"{API}/1.0/public/trades/all?symbol={dashed(raw_symbol)}&limit=100&region={REGION}")
 
 
 def ask_depth(raw_symbol: str) -> Request:
-    return Request(f"{API}/2.0/public/order-book/{dashed(raw_symbol)}?limit={DEPTH}")
+    return Request(f"{API}/2.0/public/order-book/{dashed(raw_symbol)}?limit={DEPTH}&region={REGION}")
+
+
+def ask_days(_: str) -> Request:
+    return Request(f"{API}/1.0/public/tickers?region={REGION}")
 
 
 def ask_bars(raw_symbol: str) -> Request:
-    url = f"{API}/1.0/public/candles/{dashed(raw_symbol)}?interval=1"
+    url = f"{API}/1.0/public/candles/{dashed(raw_symbol)}?interval=1&region={REGION}"
     return Request(url, timed=lambda now: f"since={now // MS_NS - RECENT_MS}&until={now // MS_NS}")
 
 
@@ -117,6 +126,7 @@ def read_trades(raw_symbol: str, body: bytes) -> Iterable[Record]:
             ts_event=ms(t.timestamp),
         )
         for t in decode_trades(body).data
+        if t.region == REGION
     )
 
 
@@ -145,12 +155,15 @@ def read_depth(raw_symbol: str, body: bytes) -> Iterable[Record]:
 def read_days(_: str, body: bytes) -> Iterable[Record]:
     said = decode_days(body)
     for day in said.data:
+        if day.region != REGION:
+            continue
         yield Ticker(
             raw_symbol=day.symbol,
             last=nonzero(day.last_price),
             high=nonzero(day.high_24h),
             low=nonzero(day.low_24h),
             base_volume=optional(day.volume_24h),
+            quote_volume=optional(day.quote_volume_24h),
             change=optional(day.price_change_24h),
             window_s=DAY_S,
             ts_sent=said.metadata.sent,
@@ -168,25 +181,3 @@ def bars(raw_symbol: str, interval: str, body: bytes) -> list[Candle]:
 
 def read_bars(raw_symbol: str, body: bytes) -> Iterable[Record]:
     return bars(raw_symbol, "1m", body)
-
-
-def ask_past(page: Page) -> Request:
-    """Candles of a time; one that has no trade is made of the prices between bid and offer."""
-    between = f"since={page.start // MS_NS}&until={(page.end - 1) // MS_NS}"
-    return Request(f"{API}/1.0/public/candles/{dashed(page.raw_symbol)}?interval={MINUTES[page.interval]}&{between}")
-
-
-def read_past(page: Page, body: bytes) -> Iterable[Candle]:
-    return bars(page.raw_symbol, page.interval, body)
-
-
-# Its documentation names 5000 candles where no beginning is given, its own examples 1000 at most.
-HISTORY = (
-    PastPages(
-        channel="candles",
-        request=ask_past,
-        parse=read_past,
-        most=1000,
-        intervals=tuple(MINUTES),
-    ),
-)

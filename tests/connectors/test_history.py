@@ -438,7 +438,7 @@ CASES: list[Case] = [
     ),
     (
         "revolutx", SPOT, "candles",
-        f"https://revx.revolut.com/api/1.0/public/candles/X?interval=1&since={S}&until={E - 1}",
+        f"https://revx.revolut.com/api/1.0/public/candles/X?interval=1&region=EEA&since={S}&until={E - 1}",
         "",
         ('{"data":[{"start":1785309833816,"open":"119800.00","high":"120100.00","low":"119700.00","close":"120000.00",'
         '"volume":"0.25000000"}],"metadata":{"region":"EEA","timestamp":1785313433816}}'),

@@ -36,8 +36,9 @@ class MarketWire(Struct):
     baseAsset: str
     quoteAsset: str
     filters: list[Filter] = []
-    underlying: str = ""  # contracts only, as the next three
+    underlying: str = ""  # contracts only, as what follows
     index: str = ""
+    indexToken: str = ""  # where there is one, it names the index, and `index` the coin alone (2025)
     inverse: bool = False
     marginToken: str = ""
     contractMultiplier: str = ""
@@ -73,7 +74,7 @@ def read_market(row: Raw, suffix: str, interval_s: int | None) -> Instrument:
             contract_size=text(m.contractMultiplier),
             tick_size=tick,
             state=state,
-            index=m.symbol.removesuffix(suffix) if suffix else m.index or None,
+            index=m.symbol.removesuffix(suffix) if suffix else m.indexToken or m.index or None,
             funding_interval_s=interval_s,
         )
     lot = named.get("LOT_SIZE", nothing)

@@ -32,7 +32,7 @@ class ContractWire(Struct):
 class StatsWire(Struct):
     high24h: Text
     low24h: Text
-    volume24h: Text  # it counts the base asset
+    volume24h: Text  # in the quote asset: the sum of its candles' `volumeNotional` (2026-09)
 
 
 class OpenWire(Struct):
@@ -68,7 +68,7 @@ def read_contract(row: Raw) -> Instrument:
 def read_stats(name: str, body: bytes) -> Iterable[Record]:
     said = decode_stats(body)
     high, low, volume = nonzero(said.high24h), nonzero(said.low24h), optional(said.volume24h)
-    yield Ticker(raw_symbol=name, high=high, low=low, base_volume=volume, window_s=DAY_S)
+    yield Ticker(raw_symbol=name, high=high, low=low, quote_volume=volume, window_s=DAY_S)
 
 
 def read_open(name: str, body: bytes) -> Iterable[Record]:

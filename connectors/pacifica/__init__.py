@@ -84,7 +84,7 @@ def stream(name: str, channels: dict[Channel, str], serves: Callable[[Instrument
 EXCHANGE = Exchange(
     id="pacifica",
     docs="https://docs.pacifica.fi/api-documentation/api/websocket",
-    checked="2026-11, its documentation and ccxt 4.5.90",
+    checked="2026-09, live readings of its funding by others; 2026-11, its documentation and ccxt 4.5.90",
     trouble=coded("code", "error", busy=("429",)),
     limits=Limits(weights={REST: ((100, 60),)}, connections=300, lifetime=DAY_S),
     listing=Listing((Request(f"{REST}/info"),), at("data"), read_market),
@@ -94,7 +94,7 @@ EXCHANGE = Exchange(
     ),
     notes=(
         "A book is whole each time; its number (`sequence`) is that of the last order, which grows by no fixed step.",
-        "Funding is exchanged each hour: what was paid last is `settled`, the estimate of the next `predicted`.",
+        "Funding is exchanged each hour: the rate of the hour that runs is fixed, that of the next one `predicted`.",
         "An index price is the oracle's. A ticker has the day's volume in dollars, and no price.",
         "A liquidation is a trade so marked: the taker was forced.",
         "The state of a market is not told.",

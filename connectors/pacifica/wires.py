@@ -1,8 +1,10 @@
 """The messages of Pacifica in its own spelling, and the records that they make.
 
 https://docs.pacifica.fi/api-documentation/api/websocket/subscriptions
-Amounts are of the base asset. Of two rates `funding` is the one that was paid in the hour before, and `next_funding` is
-an estimate of the one to come. Times are milliseconds; `li` is the number of the last order that counts.
+Amounts are of the base asset. Of two rates `funding` is the one that is paid at the end of the hour that runs, computed
+from the hour before it: five of five markets paid exactly that (others' readings, 2026-09), though a page on REST calls
+it paid. `next_funding` is an estimate of the one after. Times are milliseconds; `li` is the number of the last order
+that counts.
 """
 
 from collections.abc import Iterable
@@ -148,10 +150,10 @@ class FiguresWire(Struct, gc=False):
     def records(self) -> Iterable[Record]:
         name, at = self.symbol, self.timestamp * MS_NS
         yield Ticker(raw_symbol=name, quote_volume=optional(self.volume_24h), window_s=DAY_S, ts_event=at)
-        if (paid := optional(self.funding)) is not None:
-            yield Funding(raw_symbol=name, rate=paid, kind="settled", interval_s=HOUR_S, ts_event=at)
-        if (due := optional(self.next_funding)) is not None:
-            yield Funding(raw_symbol=name, rate=due, kind="predicted", interval_s=HOUR_S, ts_event=at)
+        if (due := optional(self.funding)) is not None:
+            yield Funding(raw_symbol=name, rate=due, interval_s=HOUR_S, ts_event=at)
+        if (after := optional(self.next_funding)) is not None:
+            yield Funding(raw_symbol=name, rate=after, kind="predicted", interval_s=HOUR_S, ts_event=at)
         if (size := optional(self.open_interest)) is not None:
             yield OpenInterest(raw_symbol=name, size=size, ts_event=at)
         if (mark := nonzero(self.mark)) is not None:

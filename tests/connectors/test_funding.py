@@ -95,7 +95,7 @@ FUNDING = {
     "apex": told("current predicted", "frame listing", "frame listing"),
     "grvt": told("current", "frame listing", "frame"),
     "extended": told("current", "frame listing", "listing"),
-    "pacifica": told("settled predicted", "frame listing", "listing"),
+    "pacifica": told("current predicted", "frame listing", "listing"),
     "derive": told("current", "frame listing", ""),  # it is paid all the time
     "hibachi": told("predicted", "frame listing", "frame listing"),
     "nado": told("current", "frame", "frame"),

@@ -2,12 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 
 import pytest
 
-from aggregator.sinks.brokers.nats_client import NatsLogin, Watch, answered, connect
-from aggregator.sinks.values import parse_place
+from aggregator.sinks.brokers.nats_client import Watch, answered
 
 pytestmark = pytest.mark.waits
 
@@ -72,18 +70,3 @@ async def test_what_the_client_gives_and_what_it_raises_come_through() -> None:
     assert await answered(gives()) == 7
     with pytest.raises(ConnectionResetError, match="gone"):
         await answered(fails())
-
-
-@pytest.mark.parametrize(
-    ("login", "said"),
-    [
-        (NatsLogin(user="a", password=parse_place("file:/nowhere/nats.password")), "the file /nowhere/nats.password"),
-        (NatsLogin(token=parse_place("env:AGGREGATOR_NO_SUCH_TOKEN")), "AGGREGATOR_NO_SUCH_TOKEN is not set"),
-        (NatsLogin(ca=Path("/nowhere/ca.pem")), "/nowhere/ca.pem"),
-        (NatsLogin(credentials=Path("/nowhere/user.creds")), "`credentials` needs the package `nkeys`"),
-    ],
-)
-async def test_what_a_login_lacks_is_named(login: NatsLogin, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aggregator.sinks.brokers.nats_client.find_spec", lambda _: None)
-    with pytest.raises(OSError, match=said):
-        await connect(["nats://127.0.0.1:1"], login, Watch())

@@ -129,14 +129,16 @@ def said(error: Exception) -> str:
     return description or str(error).removeprefix("nats: ") or type(error).__name__
 
 
-def _with_login(failure: OSError, login: NatsLogin) -> OSError:
-    """A failure, with who wanted to log in where that was refused."""
-    if "authorization violation" not in str(failure).lower():
-        return failure
+def _with_login(failure: OSError, login: NatsLogin, *, has_hung_up: bool) -> OSError:
+    """A failure, with who wanted to log in where that was refused, or where the server hung up on it without a word."""
+    is_refused = "authorization violation" in str(failure).lower()
     given = [f"`{key}`" for key in ("user", "password", "token", "credentials", "certificate") if getattr(login, key)]
+    if not is_refused and not (has_hung_up and given):
+        return failure
     who = "" if login.user is None else f" of {login.user!r}"
+    how = "is refused" if is_refused else f"may be refused, as the server hung up on it ({failure})"
     what = f"look at {', '.join(given)}" if given else "there is no `user` and no `token` to log in with"
-    return OSError(f"the login{who} is refused: {what}")
+    return OSError(f"the login{who} {how}: {what}")
 
 
 async def connect(servers: Sequence[str], login: NatsLogin, watch: Watch) -> "Client":
@@ -172,7 +174,8 @@ async def connect(servers: Sequence[str], login: NatsLogin, watch: Watch) -> "Cl
         with suppress(TimeoutError, AssertionError):  # it asserts that it has come as far as to an address
             async with asyncio.timeout(CLOSING_S):
                 await client.close()
-        if isinstance(error, Error):
-            raise _with_login(watch.failure(error), login) from error
+        has_hung_up = isinstance(error, ConnectionResetError)
+        if isinstance(error, Error) or has_hung_up:
+            raise _with_login(watch.failure(error), login, has_hung_up=has_hung_up) from error
         raise
     return client

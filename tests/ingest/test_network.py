@@ -357,7 +357,8 @@ async def test_a_connection_that_ends_before_the_handshake_is_answered_is_none(t
                 await internet.dial(Address(f"ws://127.0.0.1:{listener.getsockname()[1]}/"), Mourning())
             await meeting
         await internet.close()
-        await asyncio.sleep(0.05)  # a transport that fails closes its socket in one of the next turns of the loop
+        for _ in range(20):  # a transport that fails closes its socket in one of the next turns of the loop: on a
+            await asyncio.sleep(0.005)  # machine with much to do one longer sleep would be no more than two of them
 
 
 class Guest(WSListener):

@@ -174,8 +174,8 @@ async def connect(servers: Sequence[str], login: NatsLogin, watch: Watch) -> "Cl
         with suppress(TimeoutError, AssertionError):  # it asserts that it has come as far as to an address
             async with asyncio.timeout(CLOSING_S):
                 await client.close()
-        has_hung_up = isinstance(error, ConnectionResetError)
-        if isinstance(error, Error) or has_hung_up:
+        if isinstance(error, Error | ConnectionResetError):
+            has_hung_up = isinstance(error, ConnectionResetError)
             raise _with_login(watch.failure(error), login, has_hung_up=has_hung_up) from error
         raise
     return client

@@ -90,9 +90,8 @@ class Connection:
             self._line = await self._network.dial(await address(), self)
             self.since = self._now().mono
             self._publish(self.session.open(self._now()))
-            await asyncio.sleep(
-                0
-            )  # to make many topics takes milliseconds: others have their turn before they are sent
+            # To make many topics takes milliseconds: others have their turn before their requests are sent.
+            await asyncio.sleep(0)
             self._early = None
             for payload, now in early:
                 self._bus.publish(self._arbiter.merge(self.session, self.session.receive((payload,), now), now))

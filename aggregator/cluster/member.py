@@ -281,10 +281,12 @@ class Member:
         known = self._members.items()
         return [report for name, (report, at) in known if name != self._keys.name and now - at < self._timing.ttl]
 
-    def _is_fresh(self, shard: str, name: str) -> bool:
-        """Tell whether another member has said that it would tell a gap if it went on with a shard now."""
+    def _is_fresh(self, shard: MemberShard, name: str) -> bool:
+        """Tell whether a gap would be told if a member went on with a shard now, by its own last words."""
+        if name == self._keys.name:
+            return shard.share.is_fresh
         known = self._members.get(name)
-        return known is not None and any(share.is_fresh for share in known[0].shares if share.shard == shard)
+        return known is not None and any(share.is_fresh for share in known[0].shares if share.shard == shard.name)
 
     def _own(self, now: float) -> ClusterMember:
         keys = self._keys
@@ -381,8 +383,9 @@ class Member:
         shard.is_wanted = not shard.is_dropped and self._is_to_gather(shard, now, is_near=is_near or keeper.fence > 0)
         if self._is_turn(shard.exchange, now):  # whoever is ready owns it meanwhile
             line = [name for name in line if name != self._keys.name]
-        if keeper.fence and self._keys.name in line:  # there is no hurry
-            ready = [name for name in ready if not self._is_fresh(shard.name, name)]
+        whole = [name for name in ready if not self._is_fresh(shard, name)]
+        if whole or (keeper.fence and self._keys.name in line):  # an owner that may stay is in no hurry
+            ready = whole
         is_owned = keeper.may_publish(now)
         if is_owned != shard.was_owned:
             shard.was_owned, shard.trouble = is_owned, ""

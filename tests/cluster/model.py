@@ -262,16 +262,12 @@ class Life:
     def line(self, *, is_ready: bool) -> tuple[list[str], Collection[str]]:
         """The members in line, as this one sees them, who knows whether it is ready; it may be wrong."""
         now = self.world.now
-        seen = self.world.seen.items()
-        is_owner = self.keeper.fence > 0
-        alive = {
-            name: ready and now - at < TIMING.ttl / 2 and not (is_owner and is_fresh)
-            for name, (at, ready, is_fresh) in seen
-            if now - at < TIMING.ttl
-        }
-        alive[self.name] = is_ready
-        names = [name for name in ORDER if name in alive]
-        return names, [name for name in names if alive[name]]
+        seen = {name: told for name, told in self.world.seen.items() if now - told[0] < TIMING.ttl}
+        seen[self.name] = now, is_ready, self.share.is_fresh
+        names = [name for name in ORDER if name in seen]
+        ready = [name for name in names if seen[name][1] and now - seen[name][0] < TIMING.ttl / 2]
+        whole = [name for name in ready if not seen[name][2]]
+        return names, whole if whole or self.keeper.fence else ready
 
     def is_ready(self) -> bool:
         return self.gathered_at is not None and self.is_read and self.share.readiness() == 1.0

@@ -11,10 +11,18 @@ from aggregator.records import Gap
 from tests.cluster.model import Case, Stored, World
 
 
+ONCE_WRONG = (6040876, 9304305)  # seeds in which a loss was not told, or a gap was that need not be
+
+
 @pytest.mark.parametrize("first", range(0, 120, 40))
 def test_no_two_owners_and_no_record_lost(first: int) -> None:
     wrong = {seed: found for seed in range(first, first + 40) if (found := Case(seed).run())}
     assert wrong == {}
+
+
+@pytest.mark.parametrize("seed", ONCE_WRONG)
+def test_what_was_wrong_once_is_right(seed: int) -> None:
+    assert Case(seed).run() == []
 
 
 def stores_whatever_comes(world: World, write: object, writer: str) -> int:

@@ -10,7 +10,6 @@ from aggregator.cluster.share import Share
 from aggregator.records import Gap
 from tests.cluster.model import Case, Stored, World
 
-
 ONCE_WRONG = (6040876, 9304305)  # seeds in which a loss was not told, or a gap was that need not be
 
 

@@ -66,6 +66,11 @@ class Batch:
         return self.records[-1].offset
 
     @property
+    def first_ts(self) -> int:
+        """The `ts_recv` of the first record."""
+        return self.records[0].ts_recv
+
+    @property
     def last_ts(self) -> int:
         """The `ts_recv` of the last record."""
         return self.records[-1].ts_recv
@@ -206,6 +211,10 @@ class _JoinedUnread(LazyBatch):
     @property
     def last(self) -> int:
         return self._parts[-1].last
+
+    @property
+    def first_ts(self) -> int:
+        return self._parts[0].first_ts
 
     @property
     def last_ts(self) -> int:

@@ -56,7 +56,7 @@ class RunningSinks:
 
         deaths: of runs that were killed, from when on the stream tells what is missing of an exchange
         dead: the directory for the records that sinks refuse
-        places: the directory for the places that sinks have reached which lose nothing
+        places: the directory for notes of how far sinks have come
         daemon: the name by which others know this daemon
         before: the epoch of the life before this one
         """

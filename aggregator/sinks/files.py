@@ -70,6 +70,7 @@ class FilesWriter(Writer):
         self._most_bytes = context.delivery.queue_bytes // SHARE or 1
         self._held = 0  # records that are sorted and not yet written
         self._held_bytes = 0
+        self._sorted_since = self._writing_since = 0  # the oldest of what is sorted, and of what is being written, ns
         self._missed = 0  # records that it had taken, and could not write
         self._reopen = False
         self._ended = False
@@ -90,6 +91,8 @@ class FilesWriter(Writer):
             self._task.result()  # says why
             raise RuntimeError("the writing has ended")
         self._touched |= self._routes.sort(batch)
+        since = min(batch.first_ts, self._routes.told_from or batch.first_ts)
+        self._sorted_since = min(self._sorted_since or since, since)
         self._held += len(batch)
         self._held_bytes += batch.size
         self._touch.set()
@@ -104,6 +107,13 @@ class FilesWriter(Writer):
     async def _room(self) -> None:
         while not self._has_room and not self._task.done():
             await self._next_write()
+
+    def held_since(self) -> int:
+        found = [self._sorted_since, self._writing_since]
+        if self._failing:
+            outages = [file.outage for file in self._routes if file.outage is not None]
+            found += [outage.loss.ts_from for outage in outages if outage.loss is not None]
+        return min(filter(None, found), default=0)
 
     async def _next_write(self) -> None:
         self._emptied.clear()
@@ -154,6 +164,7 @@ class FilesWriter(Writer):
 
     async def _write_touched(self) -> None:
         touched, self._touched = self._touched, {}
+        self._writing_since, self._sorted_since = self._sorted_since, 0
         held, held_bytes = self._held, self._held_bytes
         if not self._ended:
             self._touch.clear()
@@ -161,6 +172,8 @@ class FilesWriter(Writer):
         await self._have_done([(file, False) for file in touched])
         self._held -= held
         self._held_bytes -= held_bytes
+        self._writing_since = 0
+        self._context.settle()
         self._emptied.set()
 
     async def _tick(self) -> None:

@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import TypeGuard
 
 from aggregator.bus.bus import Batch
@@ -39,6 +40,7 @@ LATEST = (Bbo, Ticker, Candle, Funding, OpenInterest, MarkPrice, IndexPrice, Opt
 MOST_TOLD = 10_000  # topics whose losses are told one by one; those of all others are told together
 MOST_KNOWN = 100_000  # topics of which it is remembered whether the sink gets them; then they are looked up anew
 NOBODY = 1 << 62  # stands for the number of records that somebody waits for, while nobody waits
+FIRST_BATCHES = 1000  # the oldest record that waits is looked for in so many
 ROOM = 4  # where making room takes long, one part of so many of a full queue is emptied at once
 
 Key = tuple[object, ...]
@@ -63,6 +65,8 @@ class Queue:
     dropped: records that are lost to it, and told, or still to be told, by a gap
     spilled: records that wait elsewhere than in memory
     has_gaps: there may be gaps of this queue's own making among what it gives
+    unwritten: in its first place since when something is not written, ns; 0: all is
+    held_since: since when the writer holds what it was given, likewise
     """
 
     def __init__(self, sink: str, epoch: str, delivery: Delivery) -> None:
@@ -71,6 +75,10 @@ class Queue:
         self.dropped = 0
         self.spilled = 0
         self.has_gaps = False
+        self.unwritten: list[int] | memoryview[int] = [0]
+        self.held_since: Callable[[], int] = int
+        self._before: Gap | None = None  # it tells what the life before had not written
+        self._is_telling = False  # the sink is at that
         self._epoch = epoch
         self._delivery = delivery
         self._most = delivery.queue
@@ -83,7 +91,6 @@ class Queue:
         self._records = 0  # with those
         self._bytes = 0
         self._losses: dict[Scope, Loss] = {}
-        self._last_ts = 0
         self._enough = min(delivery.batch_records, delivery.queue // 2 or 1)
         self._enough_bytes = min(delivery.batch_bytes * 5, delivery.queue_bytes // ROOM or 1)  # nothing is never enough
         self._awaited = 1
@@ -113,6 +120,8 @@ class Queue:
             if wanted is None:
                 return
             batch = wanted
+        if not self.unwritten[0]:
+            self.unwritten[0] = batch.first_ts
         count, weighed = batch.count, weight(batch)
         self.received += count
         records = self._records + count
@@ -218,11 +227,32 @@ class Queue:
                 scope = Scope()
             before = self._losses.get(scope)
             self._losses[scope] = loss if before is None else before + loss
+        if not self.unwritten[0]:
+            self.unwritten[0] = min((loss.ts_from for loss in self._losses.values()), default=0)
         self._filled.set()
 
     def is_own(self, record: Record) -> TypeGuard[Gap]:
         """Tell a gap of this queue's making from the records of the stream."""
-        return type(record) is Gap and record.conn == self.sink and record.cause == "overflow"
+        return type(record) is Gap and (
+            record is self._before or (record.conn == self.sink and record.cause == "overflow")
+        )
+
+    # --- what outlives the process
+
+    def begin_behind(self, gap: Gap) -> None:
+        """Have the sink told first of what the life before had not written."""
+        self._before, self.has_gaps = gap, True
+        self._filled.set()
+
+    def settle(self) -> None:
+        """Note since when something is not written, as some was written just now."""
+        found = [batch.first_ts for batch, _ in islice(self._batches, FIRST_BATCHES)]
+        found += [loss.ts_from for loss in self._losses.values()]
+        if self._before is not None:
+            found.append(self._before.ts_from)
+        if (held := self.held_since()) > 0:
+            found.append(held)
+        self.unwritten[0] = min(found, default=0)
 
     # --- emptying ---------------------------------------------------------------------------------------------------
 
@@ -235,13 +265,13 @@ class Queue:
         await self._wait(1, None)
         await self._wait(self._enough, self._delivery.batch_age)
         self._is_woken = False
-        return bool(self._batches or self._losses) or not self.ended.is_set()
+        return bool(self._batches or self._losses or self._before) or not self.ended.is_set()
 
     async def _wait(self, count: int, seconds: float | None) -> None:
         has_enough = self._waiting() >= count or self._bytes >= self._enough_bytes
         if self._is_woken or self.ended.is_set() or has_enough:
             return
-        if seconds is None and self._losses:
+        if self._before is not None or (seconds is None and self._losses):
             return
         self._awaited = count
         self._filled.clear()
@@ -268,6 +298,9 @@ class Queue:
         is_whole: what was published together is not parted, so that it may be somewhat larger than a batch is to be
         """
         self.done()
+        if self._before is not None:
+            self._is_telling = True
+            return Batch([self._before], self._epoch)
         parts: list[Batch] = []
         count = size = weighed = 0
         batches, most, most_bytes = self._batches, self._delivery.batch_records, self._delivery.batch_bytes
@@ -330,6 +363,11 @@ class Queue:
             share = size * count // taken
             self._release(count, share)
             self._taken = taken - count, size - share
+        if self._is_telling:
+            self._before, self._is_telling = None, False
+            self.settle()
+        elif taken and not self._taken[0]:
+            self.settle()
 
     def end(self) -> None:
         """End the stream: the sink gets what is held, and then the end."""

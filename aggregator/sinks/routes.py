@@ -128,6 +128,7 @@ class FileRoutes:
         self._files: dict[str, File] = {}
         self._routes: dict[int, dict[Key, File]] = {}  # by day
         self._span = span(0, every)  # the latest record is in it
+        self.told_from = 0  # where the oldest gap of the sink's own begins that was sorted last; 0: there was none
 
     def __iter__(self) -> Iterator[File]:
         return iter(list(self._files.values()))
@@ -138,6 +139,7 @@ class FileRoutes:
         ends: dict[FileChunk, int] = {}  # the position of the last record of each
         offsets, times = batch.offsets, batch.times
         day, slot, start, end = self._span
+        self.told_from = 0
         routes = self._routes.setdefault(day, {})
         for at, (key, ts, line) in enumerate(zip(batch.keys, times, batch.lines, strict=True)):
             if not start <= ts < end:
@@ -152,6 +154,7 @@ class FileRoutes:
                 gap = batch.record(at)
                 if isinstance(gap, Gap) and gap.conn == TYPE:
                     chunk.note(gap)
+                    self.told_from = min(self.told_from or gap.ts_from, gap.ts_from)
             chunk.lines.append(line)
             chunk.counts[key[0]] += 1
             ends[chunk] = at

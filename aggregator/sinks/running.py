@@ -24,11 +24,14 @@ from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.history import Cursor
 from aggregator.errors import ConfigError
 from aggregator.sinks.dead_letters import DeadLetter, DeadLetters
+from aggregator.sinks.notes import sink_gap
+from aggregator.sinks.paths import Scope
 from aggregator.sinks.places import NoPlace, PlaceNotes
 from aggregator.sinks.queue import Queue
 from aggregator.sinks.sink import Context, Ended, Refused, Retry, SinkConfig, Writer
 from aggregator.sinks.spill import SpillQueue
 from aggregator.sinks.status import SinkStatus, State
+from aggregator.sinks.unwritten import UnwrittenNote
 
 OF_DATA = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # the record may be to blame for these
 MOST_FAILURES = 4  # so often one batch may meet such an error; then the records to blame are looked for
@@ -108,7 +111,8 @@ class QueuedSink:
     """A sink with a queue of its own.
 
     dead_letters: where they go unless the configuration says it; null: nowhere, and what is refused is told as missing
-    places: the file of the place that it has reached, where what does not fit into its queue is left to the journal
+    place: the file of the place that it has reached, where what does not fit into its queue is left to the journal
+    unwritten: the file of the note since when something is not written; null: nowhere
     """
 
     is_listed = True
@@ -121,8 +125,11 @@ class QueuedSink:
         *,
         dead_letters: Path | None = None,
         place: Path | None = None,
+        unwritten: Path | None = None,
     ) -> None:
         self.name = config.name
+        self._unwritten = unwritten
+        self._note: UnwrittenNote | None = None
         self._places: PlaceNotes | None = None
         self.queue = Queue(config.sink.name, bus.epoch, config.delivery)
         if place is not None:
@@ -131,7 +138,7 @@ class QueuedSink:
             self._places = PlaceNotes(config.name, place)
             queue = self.queue = SpillQueue(config.sink.name, bus, bus.history, config.delivery)
             context.place = lambda: queue.place
-        context.fail, context.step = self._fail, self._step
+        context.fail, context.step, context.settle = self._fail, self._step, self.queue.settle
         self.task: asyncio.Task[None] | None = None
         self._config = config
         self._delivery = config.delivery
@@ -171,6 +178,7 @@ class QueuedSink:
             except Exception as error:
                 raise ConfigError(f"sink {self.name} cannot be opened: {_said(error)}") from error
         await self._begin_where_it_was()
+        self._tell_what_was_left()
         self._bus.attach(self.queue.put)
         self._is_attached = True
         self.task = asyncio.get_running_loop().create_task(self._run(writer), name=f"sink {self.name}")
@@ -189,6 +197,35 @@ class QueuedSink:
             if place is not None:
                 queue.begin_at(place)
         places.follow(lambda: self._place(queue))
+
+    def _tell_what_was_left(self) -> None:
+        """Have the sink told first what a former life had not written, and note the same of this one."""
+        if self._unwritten is None:
+            return
+        try:
+            note = UnwrittenNote(self._unwritten)
+        except OSError as error:
+            log.warning("sink %s: what a kill would lose of it cannot be noted: %s", self.name, error)
+            return
+        if note.left is not None:
+            since, until = note.left
+            until = max(since, until or max(self._context.deaths.values(), default=self._context.clock()))
+            type_, epoch = self._config.sink.name, self._bus.epoch
+            self.queue.begin_behind(
+                sink_gap(
+                    type_,
+                    Scope(),
+                    gap_id=f"{type_}:{epoch}:0-unwritten",
+                    cause="restart",
+                    ts=(since, until),
+                    offset=self._bus.offset,
+                )
+            )
+        if self._places is None:
+            self._note, self.queue.unwritten = note, note.view
+        else:
+            note.view[0] = 0  # whatever it lacks from now on it reads from the journal
+            note.end(0)
 
     def _place(self, queue: SpillQueue) -> Cursor:
         """Where the next life goes on: behind what was taken, and is lasting."""
@@ -225,6 +262,10 @@ class QueuedSink:
         return self._let_go()
 
     def _let_go(self) -> int:
+        if self._note is not None:
+            self.queue.unwritten = [0]
+            self._note.end(self._context.clock())
+            self._note = None
         left = self.queue.abandon()
         self.queue.dropped += left
         self._at.clear()
@@ -264,14 +305,17 @@ class QueuedSink:
                     self._writer = writer or await self._open()
                     writer = None
                     self._state = "running"
+                    self.queue.held_since = self._writer.held_since
                     await self._give_all(self._writer)
                     await self._timed(self._writer.flush())
                     self._lasting = self._writer.lasting()
                     writer, self._writer = self._writer, None
                     await writer.close()
                     self._take_back(writer)
+                    self.queue.settle()
                     return
                 except Ended:
+                    self.queue.unwritten[0] = 0  # nobody wants it
                     self._let_go()
                     return
                 except asyncio.CancelledError:
@@ -578,7 +622,7 @@ def running(
 
     clock: ns since the epoch
     dead: the directory for the dead letters of sinks that name no file
-    places: the directory for the places that sinks have reached which lose nothing
+    places: the directory for notes of how far sinks have come
     daemon: the name by which others know this daemon
     before: the epoch of the daemon's life before this one, as `Context` has it
     """
@@ -591,7 +635,8 @@ def running(
             place.unlink(missing_ok=True)  # it stays where it is no longer
         place = None
     letters = None if dead is None else dead / _file_name(config.name, ".ndjson")
-    return QueuedSink(config, bus, context, dead_letters=letters, place=place)
+    unwritten = None if places is None else places / _file_name(config.name, ".unwritten")
+    return QueuedSink(config, bus, context, dead_letters=letters, place=place, unwritten=unwritten)
 
 
 def _file_name(name: str, ending: str) -> str:

@@ -77,6 +77,10 @@ class Writer:
         """
         return None
 
+    def held_since(self) -> int:
+        """Since when it holds records that are not written, ns; 0: it holds none, as where `write` returns later."""
+        return 0
+
     async def close(self) -> None:
         """Give everything back. It is called once, also after a failure, and at the end after `flush`."""
 
@@ -178,6 +182,7 @@ class Context:
     fail: says that the writer cannot go on though it is given nothing: it is closed, and another opened
     step: says that the write at hand has come further, as by the answer to one of many messages; its `timeout` begins
         anew, for a target that is only slow would be given the same batch for ever
+    settle: says that `held_since` tells something else now
     """
 
     def __init__(
@@ -203,6 +208,7 @@ class Context:
         self.place: Callable[[], Cursor | None] = lambda: None
         self.fail: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
         self.step: Callable[[], None] = lambda: None
+        self.settle: Callable[[], None] = lambda: None
 
     def lose(self, count: int) -> None:
         """Count records that were taken, and could not be kept after all; the writer tells its target of them."""

@@ -163,6 +163,11 @@ class SpillQueue(Queue):
         """Tell a gap of this queue's making from the records of the stream."""
         return type(record) is Gap and record.conn == self.sink
 
+    def begin_behind(self, gap: Gap) -> None:
+        """Have the sink told first of what the life before had not written, which did not spill."""
+        self._owed, self.has_gaps = gap, True
+        self._filled.set()
+
     def _owe(self, gap: Gap) -> None:
         """Have the sink told of a gap of the journal, as one of its own."""
         name = f"{self.sink}:{gap.gap_id.removeprefix('journal:')}"

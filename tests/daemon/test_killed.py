@@ -92,8 +92,8 @@ def told(rows: Iterable[Row], exchange: str, raw_symbol: str) -> list[tuple[int,
         and row["phase"] == "close"
         and row["repair"] not in {"full", "not_needed"}
         and row["channel"] in {"trades", None}
-        and row["exchange"] == exchange
-        and row["raw_symbol"] in {raw_symbol, None}
+        and row.get("exchange") == exchange
+        and row.get("raw_symbol") in {raw_symbol, None}
     ]
 
 
@@ -218,3 +218,36 @@ def test_a_kill_just_after_the_first_record_is_told(tmp_path: Path, exchanges: s
     gaps = {row.get("raw_symbol") for row in second.records() if row["type"] == "gap" and row["cause"] == "restart"}
     assert seen
     assert seen <= gaps
+
+
+def test_what_a_stopped_reader_had_not_got_when_it_was_killed_is_told_to_the_next(
+    tmp_path: Path, exchanges: str
+) -> None:
+    """The files have what waited for the reader: all of that is within the gap with which the next life begins."""
+    sinks = f'[[sinks]]\ntype = "stdout"\n[[sinks]]\ntype = "files"\npath = "{tmp_path}/data"\n'
+    config = configure(tmp_path, of(exchanges, "kraken"), sinks=sinks)
+
+    def written() -> list[Row]:
+        return [row for row in in_files(tmp_path / "data") if row["type"] in CHANNELS]
+
+    first = Running(config, read=False)
+    try:
+        until(lambda: len(written()) > 1000, what="more than a pipe holds", pause=0.2)
+        first.process.kill()
+        first.process.wait()
+        assert first.process.stdout is not None
+        came = first.process.stdout.read().split(b"\n")[:-1]
+    finally:
+        first.finish()
+    has = {json.loads(line).get("offset") for line in came}
+    missing = [row for row in written() if row["offset"] not in has]
+    second = Running(config)
+    try:
+        until(lambda: second.has([("kraken", "trade")]), what="a trade")
+    finally:
+        second.finish()
+    gap = second.records()[0]
+    assert (gap["type"], gap["cause"], gap["conn"], gap["phase"]) == ("gap", "restart", "stdout", "close")
+    assert missing
+    assert min(int(row["ts_recv"]) for row in missing) == gap["ts_from"]
+    assert max(int(row["ts_recv"]) for row in missing) <= gap["ts_to"]

@@ -176,7 +176,7 @@ async def test_a_sink_that_is_new_begins_now_and_one_that_no_longer_spills_forge
     assert ids(writer.records) == list(range(10, 20))
     bus = Bus("later")
     running(sink_of(writer).configured(), bus, places=tmp_path / "places")
-    assert not list((tmp_path / "places").iterdir())
+    assert not list((tmp_path / "places").glob("*.place"))
 
 
 async def test_what_the_journal_has_let_go_is_told_by_a_gap(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ async def test_a_place_that_cannot_be_read_is_told(tmp_path: Path, caplog: pytes
     async with life(tmp_path, writer) as (bus, sink):
         publish(bus, range(10))
         await caught_up(sink)
-    (path,) = (tmp_path / "places").iterdir()
+    (path,) = (tmp_path / "places").glob("*.place")
     path.write_bytes(b"x" * 4096)
     async with life(tmp_path, writer, SECOND) as (bus, sink):
         publish(bus, range(10, 20))

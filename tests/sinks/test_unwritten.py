@@ -1,0 +1,245 @@
+"""A sink whose daemon was killed is told by the next life since when it lacks records, and by no later one."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from struct import pack, unpack
+
+import pytest
+from msgspec import structs
+
+from aggregator.bus.bus import Batch, Bus
+from aggregator.records import Gap, Record, Trade
+from aggregator.sinks import files
+from aggregator.sinks.running import QueuedSink, running
+from aggregator.sinks.segment import Segments
+from aggregator.sinks.sink import Delivery, Ended
+from tests.sinks.test_frame import Keeping, sink_of
+
+pytestmark = pytest.mark.waits
+
+PLAIN = Delivery(batch_age=0.0, backoff=0.01, longest_backoff=0.01)
+DIED, ENDED = 9_000, 9_500
+
+
+def trade(ts: int, symbol: str = "BTC/USDT") -> Trade:
+    return Trade(exchange="alpha", symbol=symbol, raw_symbol=symbol, price="1.50", size="2", ts_recv=ts)
+
+
+class Life:
+    """One life of a daemon with one sink, whose notes are in a folder."""
+
+    def __init__(self, folder: Path, writer: Keeping, epoch: str = "e1", delivery: Delivery = PLAIN) -> None:
+        self.bus = Bus(epoch)
+        config = sink_of(writer, delivery=delivery).configured()
+        sink = running(config, self.bus, clock=lambda: ENDED, deaths={("e0", "alpha"): DIED}, places=folder)
+        assert isinstance(sink, QueuedSink)
+        self.sink, self.writer, self.folder = sink, writer, folder
+
+    async def begin(self) -> "Life":
+        await self.sink.start()
+        return self
+
+    def publish(self, *times: int) -> None:
+        self.bus.publish([trade(ts) for ts in times])
+
+    @property
+    def note(self) -> tuple[int, int]:
+        since, until = unpack("=qq", (self.folder / "kept.unwritten").read_bytes())
+        return since, until
+
+    async def killed(self, folder: Path) -> Path:
+        """Have it lose what it holds; the notes as they were at that moment, in another folder."""
+        shutil.copytree(self.folder, folder)
+        await self.sink.abandon()
+        return folder
+
+    async def end(self) -> None:
+        self.sink.end()
+        assert self.sink.task is not None
+        await self.sink.task
+        await self.sink.abandon()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - a task or a thread makes it true
+            await asyncio.sleep(0.001)
+
+
+async def never(_: Batch) -> None:
+    await asyncio.Event().wait()
+
+
+def told(writer: Keeping) -> list[tuple[int, int | None]]:
+    gaps = [record for record in writer.records if isinstance(record, Gap)]
+    assert all((gap.cause, gap.phase, gap.repair, gap.missed) == ("restart", "close", "none", None) for gap in gaps)
+    assert {(gap.conn, gap.exchange, gap.channel, gap.raw_symbol) for gap in gaps} <= {("kept", "", None, None)}
+    return [(gap.ts_from, gap.ts_to) for gap in gaps]
+
+
+async def test_what_waits_when_it_is_killed_is_told_first_by_the_next_life_alone(tmp_path: Path) -> None:
+    life = await Life(tmp_path / "1", Keeping(never)).begin()
+    life.publish(100, 101)
+    await asyncio.sleep(0.01)  # the writer is at these
+    life.publish(102)
+    assert life.note == (100, 0)
+    left = await life.killed(tmp_path / "2")
+
+    life = await Life(left, Keeping(), "e2").begin()
+    life.publish(10_000)
+    await life.end()
+    assert told(life.writer) == [(100, DIED)]
+    assert isinstance(life.writer.records[0], Gap)
+    assert life.sink.status().written == life.sink.status().received == 1
+    assert life.note == (0, 0)
+
+    life = await Life(left, Keeping(), "e3").begin()
+    life.publish(20_000)
+    await life.end()
+    assert told(life.writer) == []
+
+
+async def test_the_note_moves_on_with_what_is_written(tmp_path: Path) -> None:
+    going = asyncio.Event()
+
+    async def waits(batch: Batch) -> None:
+        if batch.first_ts >= 102:
+            await going.wait()
+
+    life = await Life(tmp_path, Keeping(waits), delivery=structs.replace(PLAIN, batch_records=2)).begin()
+    life.publish(100, 101)
+    await until(lambda: len(life.writer.records) == 2)
+    await until(lambda: life.note == (0, 0))
+    life.publish(102)
+    life.publish(103)
+    life.publish(104)
+    await asyncio.sleep(0.01)
+    assert life.note == (102, 0)
+    going.set()
+    await until(lambda: life.note == (0, 0))
+    assert len(life.writer.records) == 5
+    await life.end()
+
+
+async def test_one_that_is_killed_before_it_has_told_it_leaves_that_to_the_next(tmp_path: Path) -> None:
+    life = await Life(tmp_path / "1", Keeping(never)).begin()
+    life.publish(100)
+    left = await life.killed(tmp_path / "2")
+    life = await Life(left, Keeping(never), "e2").begin()
+    life.publish(10_000)
+    await asyncio.sleep(0.01)
+    assert life.note == (100, 0)
+    left = await life.killed(tmp_path / "3")
+    life = await Life(left, Keeping(), "e3").begin()
+    await life.end()
+    assert told(life.writer) == [(100, DIED)]
+
+
+async def test_what_an_end_in_good_order_could_not_write_is_told_too(tmp_path: Path) -> None:
+    life = await Life(tmp_path, Keeping(never)).begin()
+    life.publish(100)
+    life.sink.end()
+    assert await life.sink.abandon() == 1
+    assert life.note == (100, ENDED)
+    life = await Life(tmp_path, Keeping(), "e2").begin()
+    await life.end()
+    assert told(life.writer) == [(100, ENDED)]
+
+
+async def test_losses_that_it_had_not_been_told_are_told_by_the_next_life(tmp_path: Path) -> None:
+    """The queue had dropped records, and was killed before the sink took the gap that says so."""
+    life = await Life(tmp_path / "1", Keeping(never), delivery=structs.replace(PLAIN, queue=2)).begin()
+    life.publish(100)
+    await asyncio.sleep(0.01)
+    for ts in range(101, 120):
+        life.publish(ts)
+    assert life.sink.status().dropped
+    left = await life.killed(tmp_path / "2")
+    life = await Life(left, Keeping(), "e2").begin()
+    await life.end()
+    assert told(life.writer) == [(100, DIED)]
+
+
+async def test_a_reader_that_has_left_lacks_nothing(tmp_path: Path) -> None:
+    async def ends(_: Batch) -> None:
+        raise Ended
+
+    life = await Life(tmp_path, Keeping(ends)).begin()
+    life.publish(100)
+    await until(lambda: life.sink.status().state == "ended")
+    assert life.note == (0, 0)
+
+
+@pytest.mark.parametrize("left", [b"", b"torn", pack("=qq", -1, 7), bytes(400)])
+async def test_a_note_that_is_none_tells_nothing(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / "kept.unwritten").write_bytes(left)
+    life = await Life(tmp_path, Keeping(), "e2").begin()
+    life.publish(100)
+    await life.end()
+    assert told(life.writer) == []
+    assert life.note == (0, 0)
+
+
+async def test_where_nothing_can_be_noted_that_is_said_and_the_sink_works(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "kept.unwritten").mkdir()
+    life = await Life(tmp_path, Keeping()).begin()
+    life.publish(100)
+    await life.end()
+    assert len(life.writer.records) == 1
+    assert "kept: what a kill would lose of it cannot be noted" in caplog.text
+
+
+# --- files, which are sorted before they are written ------------------------------------------------------------------
+
+
+async def test_files_that_are_not_begun_when_it_is_killed_lack_nothing_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records of a topic without an open file would be in no gap of a file."""
+    monkeypatch.setattr(files, "GATHER_S", 0.0)
+    begin, is_slow = Segments.begin, [True]
+
+    def begins(self: Segments, *arguments: object) -> None:
+        if is_slow[0]:
+            raise OSError(28, "No space left on device")
+        begin(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Segments, "begin", begins)
+    notes, name = tmp_path / "notes", f"files-{tmp_path / 'data'}"
+
+    async def life(epoch: str, *records: Record) -> QueuedSink:
+        bus = Bus(epoch)
+        config = files.SINK.configured(path=tmp_path / "data", compress=False)
+        sink = running(config, bus, deaths={("e0", "alpha"): DIED}, places=notes)
+        assert isinstance(sink, QueuedSink)
+        await sink.start()
+        bus.publish(list(records))
+        return sink
+
+    def note() -> int:
+        (path,) = notes.glob("*.unwritten")
+        return int(unpack("=qq", path.read_bytes())[0])
+
+    sink = await life("e1", trade(100), trade(101))
+    await until(lambda: sink.status().failing)
+    assert note() == 100, name
+    shutil.copytree(notes, tmp_path / "kept")
+    await sink.abandon()
+    assert not list((tmp_path / "data").rglob("*.ndjson"))
+
+    shutil.rmtree(notes)
+    shutil.copytree(tmp_path / "kept", notes)
+    is_slow[0] = False
+    sink = await life("e2", trade(10_000))
+    await until(lambda: note() == 0)
+    sink.end()
+    assert sink.task is not None
+    await sink.task
+    lines = [line for path in (tmp_path / "data").rglob("*.ndjson") for line in path.read_text().splitlines()]
+    gaps = [line for line in lines if '"type":"gap"' in line]
+    assert len(gaps) == 1
+    assert f'"ts_from":{100},"ts_to":{DIED}' in gaps[0]

@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 
 from aggregator.book import OrderBook
 from aggregator.records import (
+    CHANNEL_OF,
     MS_NS,
     SECOND_NS,
     BookSnapshot,
@@ -146,12 +147,17 @@ class Accepted(Struct, frozen=True):
 
     It is named by the request's id, by the exchange's own name of the topic (see `Stream.topic`), by channel and
     instrument, or by its channel alone.
+
+    ts: when the exchange confirmed it (ns), where it says so by the clock of its data (see `Stream.tells_past`)
+    again: it was subscribed to before, so that nothing begins anew
     """
 
     id: int | None = None
     channel: Channel | None = None
     raw_symbol: str | None = None
     topic: Hashable = None
+    ts: int | None = None
+    again: bool = False
 
 
 Meaning = Literal["final", "passing", "unknown"]
@@ -274,6 +280,59 @@ def nothing_to_ask(_: Sequence[Subscription], __: int) -> Iterable[bytes]:
     return ()
 
 
+class PastMarker:
+    """A reader of one connection's frames that flags what is of the past, as `Stream.tells_past` says."""
+
+    def __init__(self, stream: "Stream", parse: Parse) -> None:
+        """Read frames by `parse`; nothing is confirmed yet."""
+        self._parse = parse
+        self._kinds = {kind: channel for kind, channel in CHANNEL_OF.items() if channel in stream.tells_past}
+        self._name = stream.topic
+        self._ends: dict[Hashable, int | None] = {}  # confirmed topics whose past may come -> its end, if that is told
+        self._heard: set[Hashable] | None = None if stream.acknowledges else set()
+
+    def read(self, frame: bytes) -> Iterable[Event]:
+        """Read a frame. In one that confirms a topic, this comes before data of it."""
+        events = list(self._parse(frame))
+        if self._heard is None and not self._ends and (not events or type(events[0]) is not Accepted):
+            return events
+        told = set()
+        for event in events:
+            if isinstance(event, Accepted):
+                self._confirm(event)
+            elif isinstance(event, Record) and type(event) in self._kinds:
+                told.add(self._mark(event))
+        for topic in told:
+            self._ends.pop(topic, None)
+        if self._heard is not None:
+            self._heard |= told
+        return events
+
+    def _topic(self, channel: Channel, raw_symbol: str) -> Hashable:
+        return (channel, raw_symbol) if self._name is None else self._name(Subscription(channel, raw_symbol))
+
+    def _confirm(self, event: Accepted) -> None:
+        if event.topic is not None:
+            topic = event.topic
+        elif event.channel is not None and event.raw_symbol is not None:
+            topic = self._topic(event.channel, event.raw_symbol)
+        else:
+            return
+        if not event.again:
+            self._ends[topic] = event.ts
+
+    def _mark(self, record: Record) -> Hashable:
+        """Flag a record if it is of the past. Gives its topic if nothing of the past can follow this frame."""
+        topic = self._topic(self._kinds[type(record)], record.raw_symbol or "")
+        end = self._ends.get(topic)
+        is_past = topic in self._ends if self._heard is None else topic not in self._heard
+        if end is not None:
+            is_past = (record.ts_sent or record.ts_event or end) < end
+        if is_past:
+            record.flags = ("snapshot",)
+        return None if is_past and end is not None else topic
+
+
 class Stream(Struct, frozen=True, kw_only=True):
     """One WebSocket address and what is spoken on it.
 
@@ -302,6 +361,11 @@ class Stream(Struct, frozen=True, kw_only=True):
     subscribe: topics and an id (unique on the connection) -> frames to send; of those that have one name, the first
     unsubscribe: likewise
     parse: a frame -> what it says; or `parser`, called once per connection, where frames need memory of earlier ones
+    tells_past: channels of which the exchange tells what was last before a topic was subscribed to, and does not say
+        in the message that it is of the past. It is flagged `snapshot`: what the topic's first message behind its
+        confirmation holds, which may be in the same frame, or, where the confirmation names a time (`Accepted.ts`),
+        what was published before that. The confirmation must name the topic; on a stream that confirms nothing
+        (`acknowledges`), a topic's first message on a connection is meant
     inflate: undoes a compression of frames that the exchange does itself
     heartbeat: the frame that the exchange wants to get regularly
     snapshot: how to get a whole book, if the stream does not bring it by itself
@@ -343,6 +407,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     unsubscribe: Subscribe | None = None
     parse: Parse | None = None
     parser: Callable[[], Parse] | None = None
+    tells_past: tuple[Channel, ...] = ()
     inflate: Callable[[bytes], bytes] | None = None
     heartbeat: Heartbeat | None = None
     snapshot: Snapshot | None = None
@@ -371,7 +436,7 @@ class Stream(Struct, frozen=True, kw_only=True):
         """The function that reads one connection's frames."""
         parse = self.parse if self.parser is None else self.parser()
         assert parse is not None  # noqa: S101 - for the type checker: `__post_init__` sees to it
-        return parse
+        return PastMarker(self, parse).read if self.tells_past else parse
 
     @property
     def needs_keys(self) -> bool:

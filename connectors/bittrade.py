@@ -31,6 +31,5 @@ EXCHANGE = Exchange(
     notes=(
         "Books have 150 levels a side.",
         "Some markets have a book and no trading by API (28 of 45 in September 2026): they are `trading` here.",
-        "The last trade from before the subscription comes first and is flagged `snapshot`.",
     ),
 )

@@ -65,7 +65,6 @@ EXCHANGE = Exchange(
     notes=(
         "Trade sizes and volumes of contracts count the buyer and the seller: twice what changed hands.",
         "A spot frame with several trades has the newest first; one of contracts has the oldest first.",
-        "The last trade from before the subscription comes first and is flagged `snapshot`.",
         "Books have 150 levels a side.",
         "Mark and index prices are the closes of one-minute bars that the exchange updates; only perpetuals have them.",
         "Funding and liquidations are subscribed to for perpetuals alone; a liquidation has its bankruptcy price.",

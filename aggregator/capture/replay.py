@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 from aggregator.capture.line import CaptureBlock, CaptureLine
 from aggregator.capture.replayed import ReplayedSessions
 from aggregator.errors import BadFrame, SessionError
-from aggregator.exchange import ANY, Event, Exchange, Ignored, Parse, Poll, Request, Stream
+from aggregator.exchange import ANY, Accepted, Event, Exchange, Ignored, Parse, Poll, Request, Stream
 from aggregator.records import CHANNEL_OF, CHANNELS, SECOND_NS, Gap, Instrument, Record, Source
 from aggregator.session.arbiter import LineArbiter
 from aggregator.session.moment import Now
@@ -151,9 +151,10 @@ class Reader:
         fit, has_records, declares, serves = 0, False, True, not self._instruments
         for event in said:
             fit = NOTED
-            if isinstance(event, Record):
-                has_records = True
-                declares = declares and CHANNEL_OF.get(type(event)) in channels
+            if isinstance(event, Record) or (isinstance(event, Accepted) and event.channel and event.raw_symbol):
+                has_records = True  # or what confirms a topic of them, which belongs where these do
+                channel = event.channel if isinstance(event, Accepted) else CHANNEL_OF.get(type(event))
+                declares = declares and channel in channels
                 serves = serves or event.raw_symbol in served
         return NOTED + 1 + declares + serves if has_records else fit
 
@@ -445,8 +446,8 @@ class Replay(Reader):
 
     def _read_once(self, stream: Stream) -> Stream:
         """The stream, but what was read of a frame when its stream was sought is not read again."""
-        if stream.named or stream.parser is not None:  # its events are not the session's, or are of its own past
-            return stream
+        if stream.named or stream.parser is not None or stream.tells_past:
+            return stream  # its events are not the session's, or are of its own past
         if len(self._parses) == 1:  # it is not sought
             return stream
         parse, name, tried = stream.reader(), stream.name, self._tried

@@ -96,6 +96,8 @@ def _notes(known: Sequence[KnownExchange]) -> list[str]:
 def _section(exchange: Exchange) -> str:
     """One exchange: what it has announced, how its fields differ, and when its wire was last looked at."""
     said = [*_keys(exchange), *(f"Announced: {announced}" for announced in exchange.announced), *exchange.notes]
+    if past := {channel for stream in exchange.streams for channel in stream.tells_past}:
+        said.append(f"What was last before a subscription comes first, with the flag `snapshot`: {', '.join(past)}.")
     for old in old_formats(exchange):
         before = f"of before {old.until} are read in the format of then" if old.until else "of an older format are read"
         said.append(f"Captures {before}: {', '.join(old.channels)}.")

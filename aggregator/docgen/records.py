@@ -44,6 +44,11 @@ so it has no `exchange`. Its `offset` counts in the epoch behind the hole, and i
   topics have not changed, and `bye` says why they stay `down`.
 - Where `audit` is set, the result of each comparison is a `health` record too: its state is what it was.
 
+**What was before.** Many exchanges begin with the last trades or candles of before the subscription, each time that it
+is made. They have the flag `snapshot`, whether the exchange says so in the message or not, as has what a first poll
+finds. Where they are numbered (`sequence`), each is told once, however often its topic is subscribed to. Others may
+have been told before, by an earlier connection, and their `id` shows it. None is passed over in silence.
+
 **Books.** A `book_snapshot` replaces what the reader had. A `book_delta` is one message of the exchange and applies as
 a whole, and only after a snapshot. Together they give no crossed book without a `gap` of cause `crossed`, unless
 the exchange itself tells such books (its notes say so).

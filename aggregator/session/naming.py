@@ -119,4 +119,5 @@ def spoken(stream: Stream, instruments: Mapping[str, Instrument]) -> Stream:
         unsubscribe=None if stream.unsubscribe is None else names.unsubscribing(stream.unsubscribe),
         parse=None,
         parser=names.reading,
+        tells_past=(),  # the reader below it has marked it
     )

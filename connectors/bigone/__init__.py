@@ -76,7 +76,7 @@ EXCHANGE = Exchange(
             sequence={"book": linked},
             one_market=True,
         ),
-        of_one("contract-trades", contract_frames.TRADES, parser=contract_frames.trades_parser),
+        of_one("contract-trades", contract_frames.TRADES, parse=contract_frames.parse_trades, tells_past=("trades",)),
         of_one("contract-candles", contract_frames.CANDLES, parse=contract_frames.parse_bars),
         Stream(
             name="contract-figures",

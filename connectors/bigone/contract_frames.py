@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Event, Parse, Subscription
+from aggregator.exchange import Event, Subscription
 from aggregator.records import (
     DAY_S,
     BookDelta,
@@ -27,7 +27,7 @@ from aggregator.records import (
     Record,
     Ticker,
 )
-from aggregator.wire import Text, ms, nonzero, number, oldest_first, optional, past, text
+from aggregator.wire import Text, ms, nonzero, number, oldest_first, optional, text
 from connectors.bigone.contract_wires import PERIODS, BarWire, TradeWire
 
 WS = "wss://api.big.one/ws/contract/v2"
@@ -121,19 +121,8 @@ def parse_figures(frame: bytes) -> Iterable[Event]:
     return [record for row in decode_figures(frame) for record in row.records()]
 
 
-def trades_parser() -> Parse:
-    """A parser that marks the first frame of a connection: it holds the last trades from before."""
-    is_first = True
-
-    def parse(frame: bytes) -> Iterable[Event]:
-        nonlocal is_first
-        if PONG in frame[:HEAD]:
-            return ()
-        trades = oldest_first(row.record() for row in decode_trades(frame))
-        was_first, is_first = is_first, False
-        return past(trades) if was_first else trades
-
-    return parse
+def parse_trades(frame: bytes) -> Iterable[Event]:
+    return () if PONG in frame[:HEAD] else oldest_first(row.record() for row in decode_trades(frame))
 
 
 def parse_bars(frame: bytes) -> Iterable[Event]:

@@ -24,7 +24,7 @@ from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import linked
 from aggregator.wire import at, encode
-from connectors.btse.frames import DEPTH, parser
+from connectors.btse.frames import DEPTH, parse
 from connectors.btse.rest import API, HISTORY, MARKETS, ask_candles, read_candles, read_days, read_market, read_prices
 
 BOOKS: dict[Channel, str] = {"book": "update:{}_0", "bbo": "snapshotL1:{}"}
@@ -59,7 +59,8 @@ def stream(name: str, path: str, channels: dict[Channel, str], serves: Callable[
         topic=topic,
         subscribe=asking("subscribe"),
         unsubscribe=asking("unsubscribe"),
-        parser=parser,
+        parse=parse,
+        tells_past=("trades",) if "trades" in channels else (),
         heartbeat=Heartbeat(every=15, frame=b"ping"),
         sequence={"book": linked} if "book" in channels else {},
         depth=DEPTH if "book" in channels else None,
@@ -103,7 +104,6 @@ EXCHANGE = Exchange(
     notes=(
         f"Books have {DEPTH} levels a side. The topic of best prices at times stands still for seconds.",
         "The side of a trade is taken for the taker's: the documentation does not say whose it is.",
-        "The first frame of trades holds those before the subscription.",
         "Statistics, funding and open interest are made anew each minute, over 24 to 25 hours.",
         "Candles are of one minute alone, and are asked for; their volume is of the quote currency.",
         "Some contracts are of stocks and metals, with names that are those of coins too (GAS).",

@@ -16,10 +16,10 @@ from msgspec import Raw, Struct, field
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Parse, Refused
+from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import MS_NS, Bbo, BookDelta, BookSnapshot, Level, Side, Trade
 from aggregator.refusals import meaning_of
-from aggregator.wire import Text, as_written, bbo, levels, past, text
+from aggregator.wire import Text, as_written, bbo, levels, text
 
 DEPTH = 50
 PONG = b"pong"
@@ -150,35 +150,20 @@ def read_older(topic: str, data: Raw) -> Iterable[Event]:
     return (book.record(name),)
 
 
-def parser() -> Parse:
-    """A parser that marks the first trades of a market, which are those from before the subscription."""
-    followed: set[str] = set()  # topics of trades that have come
-
-    def read_trades(topic: str, data: Raw) -> Iterable[Event]:
-        records = [row.record() for row in sorted(decode_trades(data), key=lambda row: row.tradeId)]
-        if topic in followed:
-            return records
-        followed.add(topic)
-        return past(records)
-
-    def parse(frame: bytes) -> Iterable[Event]:
-        if frame == PONG:
-            return ()
-        said = decode(frame)
-        kind = said.topic.partition(":")[0]
-        if kind in {"update", "snapshotL1"}:
-            return (decode_book(said.data).record(),)
-        if kind in {"tradeHistoryApi", "tradeHistoryApiV2", "tradeHistoryApiV3"}:
-            return read_trades(said.topic, said.data)
-        if kind in {"orderBookApi", "orderBookL2Api"}:
-            return read_older(said.topic, said.data)
-        if said.event == "subscribe":
-            return [Accepted(topic=topic) for topic in said.channel]
-        if said.event == "unsubscribe":
-            followed.difference_update(said.channel)
-        return [refusal(bad) for bad in said.errors]
-
-    return parse
+def parse(frame: bytes) -> Iterable[Event]:
+    if frame == PONG:
+        return ()
+    said = decode(frame)
+    kind = said.topic.partition(":")[0]
+    if kind in {"update", "snapshotL1"}:
+        return (decode_book(said.data).record(),)
+    if kind in {"tradeHistoryApi", "tradeHistoryApiV2", "tradeHistoryApiV3"}:
+        return [row.record() for row in sorted(decode_trades(said.data), key=lambda row: row.tradeId)]
+    if kind in {"orderBookApi", "orderBookL2Api"}:
+        return read_older(said.topic, said.data)
+    if said.event == "subscribe":
+        return [Accepted(topic=topic) for topic in said.channel]
+    return [refusal(bad) for bad in said.errors]
 
 
 def refusal(bad: Bad) -> Refused:

@@ -26,7 +26,6 @@ EXCHANGE = Exchange(
         "A seller who was the maker means that the taker bought; ccxt 4.5.90 reads it the other way round.",
         "Candles have no volumes: those of the frame are of 24 hours, as the documentation says.",
         "Its example of a candle has the numbers of its example of a ticker; nobody has probed one (November 2026).",
-        "The first trade on a connection is the last one from before it.",
     ),
     limits=Limits(weights={API: ((1200, 60),)}, connections=20),
     listing=Listing((Request(f"{API}/public/v2/markets/KRW"),), at("markets"), read_market, state=("trade_status",)),
@@ -38,6 +37,7 @@ EXCHANGE = Exchange(
             subscribe=ask("SUBSCRIBE"),
             unsubscribe=ask("UNSUBSCRIBE"),
             parser=parser,
+            tells_past=("trades",),
             heartbeat=Heartbeat(5, PING),  # its answer settles what was confirmed last, before that is overdue
             sequence={"trades": ordered},
             backfill=Backfill(missed, read_missed),

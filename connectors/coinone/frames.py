@@ -7,8 +7,8 @@ from msgspec import Struct, convert
 from msgspec.json import Decoder
 
 from aggregator.exchange import Accepted, Event, Parse, Refused, Subscribe, Subscription
-from aggregator.records import Channel, Trade
-from aggregator.wire import by_word, encode, past
+from aggregator.records import Channel
+from aggregator.wire import by_word, encode
 from connectors.coinone.short_wires import Short
 from connectors.coinone.wires import (
     BOOK,
@@ -36,11 +36,9 @@ class Heard(Struct):
     """The memory of one connection.
 
     confirmed: the topic that was confirmed last, until it is sure that no refusal follows
-    fresh: the markets whose trades are confirmed and have not come yet
     """
 
     confirmed: Topic | None = None
-    fresh: set[str] = set()
 
     def settle(self) -> Iterable[Event]:
         """Take the confirmation for good."""
@@ -55,8 +53,6 @@ class Heard(Struct):
         if said.response_type != "SUBSCRIBED":
             return ()  # a greeting, or a topic is left
         before, self.confirmed = self.settle(), said.topic
-        if said.channel == TRADES:
-            self.fresh.add(said.topic[1])
         return before
 
     def refusal(self, said: Answer) -> Event:
@@ -68,10 +64,7 @@ class Heard(Struct):
         return Refused(reason, topic=topic, meaning="final")
 
     def data(self, topic: Topic, event: Event) -> Iterable[Event]:
-        """Pass data while some answer is remembered: the first trade is the last one from before the subscription."""
-        if isinstance(event, Trade) and topic[1] in self.fresh:
-            self.fresh.discard(topic[1])
-            past((event,))
+        """Pass data while an answer is remembered: data of its topic show that no refusal follows."""
         return (*self.settle(), event) if topic == self.confirmed else (event,)
 
 
@@ -130,7 +123,7 @@ def parser() -> Parse:
         said = read(frame)
         if isinstance(said, Answer):
             return heard.answer(said)
-        if heard.confirmed is None and not heard.fresh:
+        if heard.confirmed is None:
             return (said.event(),)
         return heard.data(said.topic, said.event())
 

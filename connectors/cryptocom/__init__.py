@@ -16,7 +16,7 @@ from aggregator.records import MS_NS, Channel, Instrument, Kind
 from aggregator.refusals import coded
 from aggregator.sequence import linked
 from aggregator.wire import Text, encode, number, optional
-from connectors.cryptocom.frames import CONTRACTS, ESTIMATE, MARKET, PERPETUALS, parser
+from connectors.cryptocom.frames import CONTRACTS, ESTIMATE, MARKET, PERPETUALS, parse
 from connectors.cryptocom.wires import OURS
 
 API = "https://api.crypto.com/exchange/v1"
@@ -125,7 +125,7 @@ def stream(name: str, channels: dict[Channel, str], kinds: tuple[Kind, ...]) -> 
         named={"index_price": lambda instrument: instrument.index} if "index_price" in channels else {},
         subscribe=asking("subscribe", channels),
         unsubscribe=asking("unsubscribe", channels),
-        parser=parser,
+        parse=parse,
         sequence={"book": linked} if has_book else {},
         depth=DEPTH if has_book else None,
         per_connection=200,  # 400 of the exchange's, of which funding takes two

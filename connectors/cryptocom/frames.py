@@ -9,10 +9,10 @@ from msgspec import Struct, ValidationError
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused, Reply
-from aggregator.records import Channel, Record, Trade
+from aggregator.exchange import Accepted, Event, Hangup, Refused, Reply
+from aggregator.records import Channel
 from aggregator.refusals import meaning_of
-from aggregator.wire import encode, number
+from aggregator.wire import encode, number, past
 from connectors.cryptocom.wires import Result
 
 MARKET: dict[Channel, str] = {
@@ -68,36 +68,23 @@ decode_result = Decoder(Result, strict=False, float_hook=number).decode
 decode_other = Decoder(Other, strict=False).decode
 
 
-def parser() -> Parse:
-    """A parser that marks the last trades from before a subscription, which come at once as its state."""
-    met: set[str] = set()  # instruments whose trades have come
-
-    def parse(frame: bytes) -> Iterable[Event]:
-        try:
-            said = decode(frame)
-        except ValidationError as error:
-            return parse_other(frame, error)
-        wire = said.result
-        records = list(wire.records())
-        if records and type(records[0]) is Trade:
-            name = wire.instrument_name
-            if name not in met or said.id != PUSHED:
-                mark(records, is_state=said.id != PUSHED or len(records) > 1)
-                met.add(name)
-        return records if said.id == PUSHED else [*answered(wire_name(wire), wire.instrument_name), *records]
-
-    return parse
+def parse(frame: bytes) -> Iterable[Event]:
+    """Read a frame. The answer to a subscription of trades has the last ones from before it."""
+    try:
+        said = decode(frame)
+    except ValidationError as error:
+        return parse_other(frame, error)
+    wire = said.result
+    if said.id == PUSHED:
+        return wire.records()
+    name = wire_name(wire)
+    records = past(wire.records()) if name == MARKET["trades"] else wire.records()
+    return [*answered(name, wire.instrument_name), *records]
 
 
 def wire_name(wire: Result) -> str:
     tag = wire.__struct_config__.tag
     return tag if isinstance(tag, str) else ""
-
-
-def mark(trades: Iterable[Record], *, is_state: bool) -> None:
-    if is_state:
-        for trade in trades:
-            trade.flags = ("snapshot",)
 
 
 def answered(wire: str, name: str) -> list[Accepted]:

@@ -47,6 +47,7 @@ def stream(name: str, channels: dict[Channel, str], serves: Callable[[Instrument
         subscribe=asking("subscribe", 1),
         unsubscribe=asking("unsubscribe", -1),
         parser=parser,
+        tells_past=("trades",) if "trades" in channels else (),
         sequence={"book": linked},
         heartbeat=Heartbeat(every=30, frame=b'{"jsonrpc":"2.0","id":"0","method":"ping"}'),
         batch=1,  # an answer has the number of its request alone

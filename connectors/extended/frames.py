@@ -17,7 +17,7 @@ from aggregator.exchange import Accepted, Event, Parse, Refused, Subscription
 from aggregator.records import MS_NS, BookDelta, BookSnapshot, Channel, IndexPrice, MarkPrice
 from aggregator.refusals import meaning_of
 from aggregator.sequence import Count
-from aggregator.wire import bbo, number, past
+from aggregator.wire import bbo, number
 from connectors.extended.wires import (
     INTERVALS,
     BarWire,
@@ -81,21 +81,15 @@ class State(Struct):
     count: the numbers of its frames
     adds: whether changes of books tell by how much a size has changed, and no more; null: none has come yet
     held: market -> the sizes of its book, kept only as long as they may be needed for that
-    fresh: subscriptions of trades whose first frame, of trades from before, has not come
     """
 
     count: Count
     adds: bool | None = None
     held: dict[str, tuple[Side, Side]] = {}
-    fresh: set[str] = set()
 
 
-def read_trades(said: Frame, sent: int, state: State) -> Iterable[Event]:
-    trades = [record for trade in decode_trades(said.data) for record in trade.records(sent)]
-    if said.subscription not in state.fresh:
-        return trades
-    state.fresh.discard(said.subscription)
-    return past(trades)
+def read_trades(said: Frame, sent: int, _: State) -> Iterable[Event]:
+    return [record for trade in decode_trades(said.data) for record in trade.records(sent)]
 
 
 def read_book(said: Frame, sent: int, state: State) -> Iterable[Event]:
@@ -165,7 +159,7 @@ def parser() -> Parse:
     def parse(frame: bytes) -> Iterable[Event]:
         said = decode_frame(frame)
         if said.id is not None or said.error:
-            return read_answer(said, state.fresh)
+            return read_answer(said)
         try:
             return read_data(said, state)
         except Exception:
@@ -175,7 +169,7 @@ def parser() -> Parse:
     return parse
 
 
-def read_answer(said: Frame, fresh: set[str]) -> Iterable[Event]:
+def read_answer(said: Frame) -> Iterable[Event]:
     """An answer has the number of its request, which has one topic; only what subscribes has one above 0."""
     if said.error:
         fault = said.error if isinstance(said.error, Fault) else Fault(message=said.error)
@@ -183,8 +177,4 @@ def read_answer(said: Frame, fresh: set[str]) -> Iterable[Event]:
         meaning = meaning_of(reason, final=("not found", "Invalid"), passing=("rate limit", "too many", "429"))
         return () if said.id is not None and said.id <= 0 else (Refused(reason, id=said.id, meaning=meaning),)
     result = said.result or Result()
-    if result.method != "subscribe":
-        return ()
-    if result.subscription.startswith("trades."):
-        fresh.add(result.subscription)
-    return (Accepted(id=said.id),)
+    return (Accepted(id=said.id, topic=result.subscription),) if result.method == "subscribe" else ()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscribe, Subscription
 from aggregator.records import Channel, Instrument
 from aggregator.wire import encode
-from connectors.hyperliquid.frames import CHANNELS, OF_CONTRACTS, parser, topic
+from connectors.hyperliquid.frames import CHANNELS, OF_CONTRACTS, parse, topic
 from connectors.hyperliquid.history import HISTORY
 from connectors.hyperliquid.listing import INFO, LISTING
 
@@ -38,7 +38,8 @@ def stream(name: str, channels: dict[Channel, str], serves: Callable[[Instrument
         topic=topic,
         subscribe=asking("subscribe"),
         unsubscribe=asking("unsubscribe"),
-        parser=parser,
+        parse=parse,
+        tells_past=("trades",),
         heartbeat=Heartbeat(every=30, frame=b'{"method":"ping"}'),
         per_connection=100,  # an address may have a thousand topics, and ten connections
         pace=0.05,

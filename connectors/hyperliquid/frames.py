@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Accepted, Event, Parse, Refused, Subscription
 from aggregator.records import Channel
-from aggregator.wire import by_word, number, oldest_first, past
+from aggregator.wire import by_word, number, oldest_first
 from connectors.hyperliquid.wires import BarWire, BestWire, BookWire, CoinWire, TradeWire
 
 CHANNELS: dict[Channel, str] = {
@@ -70,13 +70,6 @@ def one(wire: type[R]) -> Parse:
 
 
 decode_coin = Decoder(Said[CoinWire], strict=False, float_hook=number).decode
-READERS: dict[str, Parse] = {
-    "l2Book": one(BookWire),
-    "bbo": one(BestWire),
-    "candle": one(BarWire),
-    "activeAssetCtx": lambda frame: decode_coin(frame).data.records(),
-    "activeSpotAssetCtx": lambda frame: decode_coin(frame).data.records(),
-}
 
 
 def topic(s: Subscription) -> tuple[str, str, str]:
@@ -88,43 +81,34 @@ def named(said: TopicWire) -> tuple[str, str, str]:
     return said.type, said.coin, said.interval
 
 
-def parser() -> Parse:
-    """A parser that marks the last trades from before a subscription: they are the first frame behind its answer."""
-    fresh: set[str] = set()  # coins whose trades were asked for, and have not come
-
-    def read_trades(frame: bytes) -> Iterable[Event]:
-        trades = oldest_first(trade.record() for trade in decode_trades(frame).data)
-        coins = {trade.raw_symbol or "" for trade in trades}
-        if fresh.isdisjoint(coins):
-            return trades
-        fresh.difference_update(coins)
-        return past(trades)
-
-    def read_answer(frame: bytes) -> Iterable[Event]:
-        said = decode_answer(frame).data
-        if said.method != "subscribe":
-            return ()
-        if said.subscription.type == "trades":
-            fresh.add(said.subscription.coin)
-        return (Accepted(topic=named(said.subscription)),)
-
-    readers = {
-        **READERS,
-        "trades": read_trades,
-        "subscriptionResponse": read_answer,
-        "error": read_error,
-    }
-
-    def read_other(frame: bytes) -> Iterable[Event]:
-        read = readers.get(decode_other(frame).channel)
-        return () if read is None else read(frame)
-
-    return by_word(b'{"channel":"', readers, read_other)
+def read_answer(frame: bytes) -> Iterable[Event]:
+    said = decode_answer(frame).data
+    return (Accepted(topic=named(said.subscription)),) if said.method == "subscribe" else ()
 
 
 def read_error(frame: bytes) -> Iterable[Event]:
     """An error names no request; that something is subscribed already is none."""
     reason = decode_error(frame).data
     if reason.startswith(TWICE):
-        return (Accepted(topic=named(decode_topic(reason.removeprefix(TWICE)))),)
+        return (Accepted(topic=named(decode_topic(reason.removeprefix(TWICE))), again=True),)
     return () if reason.startswith("Already unsubscribed") else (Refused(reason),)
+
+
+READERS: dict[str, Parse] = {
+    "trades": lambda frame: oldest_first(trade.record() for trade in decode_trades(frame).data),
+    "l2Book": one(BookWire),
+    "bbo": one(BestWire),
+    "candle": one(BarWire),
+    "activeAssetCtx": lambda frame: decode_coin(frame).data.records(),
+    "activeSpotAssetCtx": lambda frame: decode_coin(frame).data.records(),
+    "subscriptionResponse": read_answer,
+    "error": read_error,
+}
+
+
+def read_other(frame: bytes) -> Iterable[Event]:
+    read = READERS.get(decode_other(frame).channel)
+    return () if read is None else read(frame)
+
+
+parse = by_word(b'{"channel":"', READERS, read_other)

@@ -7,7 +7,8 @@ the word may as well mean the last market, so each market has its own. The ticke
 exchanges while itBit is away, by its documentation, and each market's own is asked for instead.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from msgspec import Raw
 from msgspec.json import Decoder
@@ -28,7 +29,7 @@ from aggregator.exchange import (
 )
 from aggregator.records import Channel, Instrument, Record
 from aggregator.refusals import coded
-from aggregator.wire import at, either, optional, past
+from aggregator.wire import at, either, optional
 from connectors.itbit.wires import (
     ErrorWire,
     ExecutionWire,
@@ -85,22 +86,12 @@ def books() -> Parse:
     return parse
 
 
-def executions() -> Parse:
-    """The first message of a connection is the last execution that there was."""
-    is_first = True
-
-    def parse(frame: bytes) -> Iterable[Event]:
-        nonlocal is_first
-        said = decode_execution(frame)
-        if isinstance(said, ErrorWire):
-            return (Refused(said.error),)
-        is_old, is_first = is_first, False
-        return past([said.record()]) if is_old else (said.record(),)
-
-    return parse
+def read_execution(frame: bytes) -> Iterable[Event]:
+    said = decode_execution(frame)
+    return (Refused(said.error) if isinstance(said, ErrorWire) else said.record(),)
 
 
-def listen(channel: Channel, kind: str, parser: Callable[[], Parse]) -> Stream:
+def listen(channel: Channel, kind: str, **reading: Any) -> Stream:
     def address(wanted: Sequence[Subscription]) -> str:
         return f"wss://ws.paxos.com/{kind}/{wanted[0].raw_symbol if wanted else ''}"
 
@@ -109,7 +100,7 @@ def listen(channel: Channel, kind: str, parser: Callable[[], Parse]) -> Stream:
         url=address,
         channels={channel: kind},
         subscribe=lambda _, __: (),
-        parser=parser,
+        **reading,
         per_connection=1,
         one_market=True,
         patience=3600,  # a market may be that quiet, and a line that is dead shows by its pings
@@ -134,7 +125,6 @@ EXCHANGE = Exchange(
     notes=(
         "It is the exchange of Paxos: itBit's own API has ended, and the markets are those of `api.paxos.com`.",
         "A trade has no side, because the exchange does not say it.",
-        "The first trade of a connection is flagged `snapshot`: it is the last that there was, by the documentation.",
         "The book has neither numbers nor times: a change that is lost unseen cannot be noticed by anyone.",
         "Each market has two connections, for its book and its trades, and one is made in a second.",
         "Best prices come with the ticker, which is polled. It has no candles without an account.",
@@ -143,8 +133,8 @@ EXCHANGE = Exchange(
     limits=Limits(weights={API: ((15_000, 300),)}, connects=(1, 1)),
     listing=Listing((Request(f"{API}/markets"),), at("markets"), read_market),
     feeds=(
-        listen("book", "marketdata", books),
-        listen("trades", "executiondata", executions),
+        listen("book", "marketdata", parser=books),
+        listen("trades", "executiondata", parse=read_execution, tells_past=("trades",)),
         Poll(
             name="ticker",
             channels=("ticker", "bbo"),

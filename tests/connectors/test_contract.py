@@ -372,6 +372,7 @@ def test_a_stream_is_well_declared(exchange: Exchange, stream: Stream) -> None:
         assert urlsplit(bare).scheme == "wss", "of no topics: who asks wants to know the host"
     assert all(urlsplit(mirror).scheme == "wss" for mirror in stream.mirrors)
     assert set(stream.sequence) <= set(stream.channels)
+    assert set(stream.tells_past) <= set(stream.channels)
     if stream.snapshot is not None:
         assert "book" in stream.channels
         assert (stream.snapshot.request is None) == (stream.snapshot.parse is None)

@@ -11,7 +11,7 @@ from aggregator.exchange import Snapshot, Stream, Subscribe, Subscription
 from aggregator.records import Channel, Instrument
 from aggregator.sequence import Rule
 from aggregator.wire import encode, gunzip
-from connectors.families.htx.frames import parser
+from connectors.families.htx.frames import parse
 from connectors.families.htx.wires import DEPTH, NOTICES, PERIODS, SPOT_BOOK
 
 
@@ -59,7 +59,8 @@ def stream(
         serves=serves,
         subscribe=notices("sub") if has_op else market("sub", channels),
         unsubscribe=notices("unsub") if has_op else market("unsub", channels),
-        parser=parser,
+        parse=parse,
+        tells_past=("trades",) if "trades" in channels else (),
         inflate=gunzip,
         snapshot=Snapshot(ask=ask_book) if SPOT_BOOK.items() <= channels.items() else None,
         sequence={} if book is None else {"book": book},

@@ -6,8 +6,8 @@ from msgspec import Raw, Struct, field
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused, Reply
-from aggregator.records import Channel, Record, Trade
+from aggregator.exchange import Accepted, Event, Hangup, Refused, Reply
+from aggregator.records import Channel, Record
 from aggregator.refusals import meaning_of
 from aggregator.wire import encode, ms
 from connectors.families.htx.notice_wires import FundingRow, LiquidationRow, decode_fundings, decode_liquidations
@@ -57,7 +57,7 @@ def parse_answer(other: Other) -> Iterable[Event]:
         return (Refused(reason, id=id, meaning=meaning),)
     if other.subbed:
         channel, raw_symbol = named(other.subbed)
-        return (Accepted(id=id, channel=channel, raw_symbol=raw_symbol),)
+        return (Accepted(id=id, channel=channel, raw_symbol=raw_symbol, ts=ms(other.ts or 0)),)
     if ".mbp." not in other.rep:
         return ()
     _, raw_symbol, kind = other.rep.split(".", 2)
@@ -107,21 +107,3 @@ def named(topic: str) -> tuple[Channel | None, str | None]:
 
 def whole_number(id: int | str | None) -> int | None:
     return int(id) if isinstance(id, int) or (id is not None and id.isdecimal()) else None
-
-
-def parser() -> Parse:
-    """A parser that marks the last trades from before a subscription, which come at once as its state."""
-    subscribed: dict[str | None, int] = {}  # raw symbol -> when its trades were subscribed to
-
-    def parse_marking(frame: bytes) -> Iterable[Event]:
-        events = parse(frame)
-        for event in events:
-            if type(event) is Trade:
-                since = subscribed.get(event.raw_symbol)
-                if since is not None and (event.ts_sent or 0) < since:
-                    event.flags = ("snapshot",)
-            elif type(event) is Accepted and event.channel == "trades":
-                subscribed[event.raw_symbol] = ms(decode_other(frame).ts or 0)
-        return events
-
-    return parse_marking

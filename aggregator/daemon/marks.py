@@ -34,8 +34,9 @@ EVERY_S = 5.0  # between two marks of an exchange
 SOON_S = 0.2  # after a change of what is followed it is marked
 SHARE = 50  # a mark is made again after at least so many times what it took: it takes 2 % of the time at most
 BEGIN_S = 3.0  # an exchange waits so long for a disk before it is begun
-PATIENCE_S = 0.5  # the end waits so long for a disk
+PATIENCE_S = 0.5  # the end waits so long for hub and disk
 BEAT_S = 1.0  # a quiet program notes this often that it lives
+HEARD_S = 0.02  # between two looks whether the hub has passed on what came
 SLOTS = 131_072  # numbered topics of one daemon whose numbers are noted
 SLOT_BYTES = 8
 WRITTEN_S = 10.0  # after so long every sink that is well has written a gap that was closed
@@ -125,10 +126,11 @@ class Restart(Struct):
     """A topic's gap of the last restart: the next start tells it again if this run dies before sinks have written it.
 
     ts_from: where it begins, ns
-    since: when it was first seen closed, by the loop's clock; null: it is open
+    since: when everybody had heard that it is closed, by the loop's clock; null: not everybody has
     """
 
     ts_from: int
+    is_closed: bool = False
     since: float | None = None
 
 
@@ -225,7 +227,10 @@ class MarksStatus(Struct, frozen=True, kw_only=True):
 
 
 class Marks:
-    """The marks of every exchange of a daemon."""
+    """The marks of every exchange of a daemon.
+
+    tell: of a worker, has the hub note that all has come which was published before a time, ns; null: it is no worker
+    """
 
     def __init__(self, directory: Path, epoch: str) -> None:
         """Begin; without room for numbers the marks do without."""
@@ -234,7 +239,8 @@ class Marks:
         self._failing: set[str] = set()
         self._ended: set[str] = set()  # exchanges that have left what is to be told: a mark that comes late is none
         self._others: set[str] = set()  # exchanges that another worker marks
-        self._hangs = False  # True: the disk has kept the end waiting
+        self._hangs = False  # True: the disk, or the hub, has kept the end waiting
+        self.tell: Callable[[int], object] | None = None
         self._restarts: dict[str, dict[tuple[str, Key], Restart]] = {}  # by exchange, feed and topic
         self._worker = Worker("marks")  # a thread of its own: a disk that hangs does not keep the process from ending
         self._numbers: Numbers | None = None
@@ -412,8 +418,7 @@ class Marks:
                 if changes == runner.changes and loop.time() - marked < EVERY_S:
                     continue
             marked, changes = loop.time(), runner.changes
-            await self.mark(runner)
-            took = loop.time() - marked
+            took = await self.mark(runner)
 
     async def mark_first(self, runner: ExchangeRunner) -> None:
         """Mark an exchange's topics before anything is asked for, unless the disk hangs: data do not wait for it."""
@@ -421,12 +426,38 @@ class Marks:
             async with asyncio.timeout(BEGIN_S):
                 await self.mark(runner)
         except TimeoutError:
-            log.warning("%s: begun without a mark for a start after a crash: the disk does not answer", runner.name)
+            log.warning(
+                "%s: begun without a mark for a start after a crash: it could not be written within %g s",
+                runner.name,
+                BEGIN_S,
+            )
 
-    async def mark(self, runner: ExchangeRunner) -> None:
-        """Mark an exchange's topics: gathered in steps, written by a thread."""
+    async def mark(self, runner: ExchangeRunner) -> float:
+        """Mark an exchange's topics: gathered in steps, written by a thread. Gives how long it took, in seconds."""
+        now = asyncio.get_running_loop().time
+        ts, begun = time.time_ns(), now()
+        pieces = await self._pieces(runner)
+        gathered = now()
+        await self._heard()
+        heard = now()
+        for restart in self._restarts.get(runner.name, {}).values():
+            if restart.is_closed and restart.since is None:
+                restart.since = heard
+        await self._worker.do(partial(self.save, runner.name, pieces, ts))
+        return gathered - begun + now() - heard
+
+    async def _heard(self) -> None:
+        """Wait until the hub, if there is one, has passed on all that was published so far.
+
+        A mark tells of nothing that the stream has not: of a gap that is closed there, readers have had the end. While
+        the hub does not note how far it has come, nobody waits.
+        """
+        if self.tell is None:
+            return
         ts = time.time_ns()
-        await self._worker.do(partial(self.save, runner.name, await self._pieces(runner), ts))
+        self.tell(ts)
+        while self._numbers is not None and 0 < self._numbers.view[PASSED] < ts:  # noqa: ASYNC110 - another process does
+            await asyncio.sleep(HEARD_S)
 
     async def _pieces(self, runner: ExchangeRunner, *, has_slots: bool = True) -> list[bytes]:
         """The rows of an exchange; without slots where another process has the numbers."""
@@ -460,12 +491,11 @@ class Marks:
         restarts = self._restarts.get(name)
         if not restarts or (found := restarts.get((feed, standing.key))) is None:
             return None
-        now, gap = asyncio.get_running_loop().time(), standing.carried.gap
-        if gap is not None and gap.cause == "restart":
+        gap = standing.carried.gap
+        found.is_closed = gap is None or gap.cause != "restart"
+        if not found.is_closed:
             found.since = None
-        elif found.since is None:
-            found.since = now
-        elif now - found.since > WRITTEN_S:
+        elif found.since is not None and asyncio.get_running_loop().time() - found.since > WRITTEN_S:
             del restarts[feed, standing.key]
             return None
         return found.ts_from
@@ -485,7 +515,7 @@ class Marks:
     async def leave(self, id: str, topics: checkpoint_file.Topics) -> None:
         """Write what an exchange leaves that has ended, instead of a mark, until it begins again.
 
-        Raises OSError, also where the disk takes too long: the last mark stands then, and tells more than is missing.
+        Raises OSError, also where disk or hub take too long: the last mark stands then, and tells more than is missing.
         """
         self._ended.add(id)
         if id not in self._others:
@@ -495,13 +525,16 @@ class Marks:
         checkpoint_file.save(checkpoint_file.pieces_of(rows), self.path(id), time.time_ns())
 
     async def _in_time(self, call: Callable[[], None]) -> None:
-        """Have the thread do something, unless the disk hangs: the end of the process waits once, and not for long."""
+        """Have the thread do something once the hub has all, unless either hangs: the end waits once, and not long."""
+        late = "the process that passes records on"
         try:
             async with asyncio.timeout(0 if self._hangs else PATIENCE_S):
+                await self._heard()
+                late = "the disk"
                 await self._worker.do(call)
         except TimeoutError:
             self._hangs = True
-            raise TimeoutError("the disk does not answer") from None
+            raise TimeoutError(f"{late} does not answer") from None
         self._hangs = False
 
     def status(self) -> MarksStatus:

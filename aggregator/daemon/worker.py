@@ -85,6 +85,7 @@ class WorkerDaemon(Daemon):
         end.take, end.ended = self._heard, _leave_at_once
         signal.signal(signal.SIGUSR2, StackWriter(loop, name=f"worker {os.getpid()}"))
         self.marks = marks = Marks(self.config.state / "left", self.bus.epoch)
+        marks.tell = self._tell_passed
         self._say(words.WorkerUp(None if marks.numbers_path is None else str(marks.numbers_path)))
         gaps = await self._keeper.do(partial(self._go_on, marks))
         self._writer = LinkWriter(end, self._packer, marks.handed, partial(self._say, words.WorkerOver()))
@@ -147,8 +148,12 @@ class WorkerDaemon(Daemon):
             await asyncio.sleep(BEAT_S)
             for id, standing in self._standing.items():
                 self._say(words.StandsBy(id, standing.look(time.time_ns())))
-            self._send_batches()
-            self._say(words.WorkerBeat(time.time_ns(), time.process_time()))
+            self._tell_passed(time.time_ns())
+
+    def _tell_passed(self, ts: int) -> None:
+        """Have the hub note that all published before a moment has come."""
+        self._send_batches()
+        self._say(words.WorkerBeat(ts, time.process_time()))
 
     def _send_batches(self) -> None:
         """Have what was published go before what is said next."""

@@ -146,17 +146,17 @@ def after_a_kill(
         carried.is_unsure = carried.is_unsure or not is_known
         carried.last = None if row.slot is None else numbers.get(row.slot)
         if row.is_followed and carried.gap is None:
-            carried.gap = _opened(exchange, row, died, died if since is None else since)
+            carried.gap = _opened(exchange, row, died if since is None else since)
             gaps.append(carried.gap)
         elif since is not None and since < (end := died if carried.gap is None else carried.gap.ts_from):
-            unwritten = _opened(exchange, row, died, since)
+            unwritten = _opened(exchange, row, since)
             gaps.append(structs.replace(unwritten, phase="close", ts_to=end, repair="none"))
         rows.append(structs.replace(row, carried=carried))
     return structs.replace(left, rows=rows), gaps
 
 
-def _opened(exchange: str, row: CheckpointRow, died: int, ts_from: int) -> Gap:
-    """The gap that a topic has because a run died."""
+def _opened(exchange: str, row: CheckpointRow, ts_from: int) -> Gap:
+    """The gap that a topic has because a run died; one that is told again has its id, so that one end ends both."""
     conn = f"{exchange}/{row.feed}"
     return Gap(
         exchange=exchange,
@@ -164,7 +164,7 @@ def _opened(exchange: str, row: CheckpointRow, died: int, ts_from: int) -> Gap:
         raw_symbol=row.raw_symbol,
         conn=conn,
         source="derived",
-        gap_id=f"{conn}:{row.channel}:{row.raw_symbol or '*'}:{died}",
+        gap_id=f"{conn}:{row.channel}:{row.raw_symbol or '*'}:{ts_from}",
         phase="open",
         channel=row.channel,
         cause="restart",

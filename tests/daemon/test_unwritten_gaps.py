@@ -3,6 +3,7 @@
 Nothing runs here: each life is the order in which hub and workers read and write their marks.
 """
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from aggregator.daemon import marks as marks_module
-from aggregator.daemon.marks import LIFE, Found, Marks
+from aggregator.daemon.marks import LIFE, Found, Marks, PassedOn
 from aggregator.ingest import checkpoint_file
 from aggregator.ingest.checkpoint_file import CheckpointRow
 from aggregator.records import SECOND_NS, Gap
@@ -29,11 +30,12 @@ class Runner:
 
     name = "toy"
 
-    def __init__(self, gap: Gap | None = None) -> None:
+    def __init__(self, gap: Gap | None = None, *, is_followed: bool = True) -> None:
         self.gap = gap
+        self.is_followed = is_followed
 
     def standing(self) -> Iterator[tuple[str, Standing]]:
-        yield "main", Standing(KEY, TopicCheckpoint(self.gap), "A/USD", is_followed=True)
+        yield "main", Standing(KEY, TopicCheckpoint(self.gap), "A/USD", is_followed=self.is_followed)
 
 
 def lost(cause: Any, ts_from: int) -> Gap:
@@ -68,10 +70,13 @@ def open_gap(found: Found) -> Gap | None:
 
 async def test_it_begins_where_the_gap_began_that_a_worker_had_just_closed(tmp_path: Path) -> None:
     killed_first(tmp_path)
+    ids = set()
     for epoch in ("second", "third", "fourth"):
         found, worker = begun(tmp_path, epoch)
         assert told(found) == [("restart", "open", DIED, None)]
+        ids |= {gap.gap_id for gap in found.gaps}
         await worker.mark(Runner())  # type: ignore[arg-type]
+    assert len(ids) == 1, "whoever has had the first, and not its end, has the end of the last"
 
 
 @pytest.mark.parametrize("is_marked", [False, True])
@@ -120,7 +125,7 @@ async def test_a_worker_that_dies_between_takes_it_from_nobody(tmp_path: Path) -
     _, worker = begun(tmp_path, "second")
     await worker.mark(Runner())  # type: ignore[arg-type]
     assert worker.numbers_path is not None
-    passed = marks_module.PassedOn(worker.numbers_path)
+    passed = PassedOn(worker.numbers_path)
     passed.note(LATER)
     hub = Marks(tmp_path, "second-of-hub")
     found = hub.find("toy", "toy", {})
@@ -157,3 +162,92 @@ async def test_numbers_of_a_worker_prove_nothing_where_the_hub_has_not_noted_wha
     worker.handed(LATER)
     await worker.mark(Runner())  # type: ignore[arg-type]
     assert Marks(tmp_path, "second").take("toy").topics["main"][KEY].is_unsure
+
+
+class Hub:
+    """What a worker sees of a hub: it notes how far it has come whenever it is told something, unless it is blocked."""
+
+    def __init__(self, worker: Marks) -> None:
+        assert worker.numbers_path is not None
+        self.passed = PassedOn(worker.numbers_path)
+        self.passed.note(DIED)
+        self.is_blocked = False
+        self._told = DIED
+        worker.tell = self._hear
+
+    def _hear(self, ts: int) -> None:
+        self._told = ts
+        self.go_on()
+
+    def go_on(self) -> None:
+        if not self.is_blocked:
+            self.passed.note(self._told)
+
+
+def marked(directory: Path) -> list[Gap | None]:
+    """The gap of each topic that the mark on the disk tells of."""
+    left = checkpoint_file.load(directory / "toy.json")
+    assert left is not None
+    return [row.carried.gap for row in left.rows]
+
+
+async def within(seconds: float, marking: "asyncio.Task[float]") -> bool:
+    """Whether a mark is made in so short a time."""
+    return bool((await asyncio.wait([marking], timeout=seconds))[0])
+
+
+CLOSED, NEXT, GONE = Runner(), Runner(lost("disconnect", LATER)), Runner(is_followed=False)
+
+
+@pytest.mark.parametrize(("after", "topics"), [(CLOSED, 1), (NEXT, 1), (GONE, 0)])
+async def test_what_a_blocked_hub_has_not_passed_on_is_not_marked(tmp_path: Path, after: Runner, topics: int) -> None:
+    """Of a gap that has closed, or another that has opened, readers of a hub that is killed then have heard nothing."""
+    worker = Marks(tmp_path, f"first{LIFE}1.1")
+    hub = Hub(worker)
+    before = lost("stalled", DIED - 1)
+    await worker.mark(Runner(before))  # type: ignore[arg-type]
+    hub.is_blocked = True
+    marking = asyncio.ensure_future(worker.mark(after))  # type: ignore[arg-type]
+    assert not await within(0.2, marking)
+    assert marked(tmp_path) == [before]
+    hub.is_blocked = False
+    hub.go_on()
+    await marking
+    assert marked(tmp_path) == [after.gap] * topics
+
+
+async def test_the_gap_of_a_restart_is_told_again_until_a_hub_that_was_blocked_has_had_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sinks have ten seconds from the moment on at which the hub has passed its end on."""
+    monkeypatch.setattr(marks_module, "WRITTEN_S", 0.3)
+    killed_first(tmp_path)
+    found, worker = begun(tmp_path, "second")
+    hub = Hub(worker)
+    await worker.mark(Runner(open_gap(found)))  # type: ignore[arg-type]
+    hub.is_blocked = True
+    marking = asyncio.ensure_future(worker.mark(Runner()))  # type: ignore[arg-type]
+    assert not await within(0.4, marking)
+    hub.is_blocked = False
+    hub.go_on()
+    await marking
+    await worker.mark(Runner())  # type: ignore[arg-type]
+    assert [gap.gap_id for gap in begun(tmp_path, "third")[0].gaps] == [gap.gap_id for gap in found.gaps]
+
+
+async def test_an_end_that_the_hub_does_not_hear_leaves_the_last_mark(tmp_path: Path) -> None:
+    """Else what was under way to it would be missing, and a file would say that all of it was told."""
+    worker = Marks(tmp_path, f"first{LIFE}1.1")
+    hub = Hub(worker)
+    await worker.mark(Runner())  # type: ignore[arg-type]
+    hub.is_blocked = True
+    with pytest.raises(TimeoutError, match="the process that passes records on does not answer"):
+        await worker.leave("toy", {"main": {KEY: TopicCheckpoint(lost("paused", LATER))}})
+    assert [phase for _, phase, _, _ in told(Marks(tmp_path, "second").take("toy"))] == ["open"]
+
+
+async def test_marks_wait_for_no_hub_that_does_not_note_how_far_it_has_come(tmp_path: Path) -> None:
+    worker = Marks(tmp_path, f"first{LIFE}1.1")
+    worker.tell = lambda ts: None  # noqa: ARG005
+    await worker.mark(Runner())  # type: ignore[arg-type]
+    assert marked(tmp_path) == [None]

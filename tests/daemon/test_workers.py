@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.daemon import test_daemon
-from tests.daemon.test_daemon import PROGRAM, Row, Running, configure, exchanges, files_sink, of, running
+from tests.daemon.test_daemon import PROGRAM, ROOT, Row, Running, configure, exchanges, files_sink, of, running
 from tests.daemon.test_insight import Port, free_port
 from tests.daemon.test_killed import in_files, untold
 from tests.support.moved_workers import unchained
@@ -28,6 +28,7 @@ __all__ = ["exchanges"]  # the fixture
 NUMBERED = ("binance", "coinbaseexchange", "kraken")
 WORKERS = "workers = 2"
 BEGIN_S = 120.0
+BLOCKED_S = 3.0  # a worker has closed gaps by then, and would have marked that
 # Several processes begin, and marks wait for a busy disk; to ask all of them keeps each from what it is to do.
 until = partial(test_daemon.until, patience=BEGIN_S, pause=0.1)
 
@@ -131,6 +132,51 @@ def test_no_worker_outlives_a_hub_that_is_killed_and_the_next_start_tells_what_i
     assert {row["exchange"] for row in gaps(rows, cause="restart") if row["conn"] != "files"} == set(NUMBERED)
     left = {path.stem.partition("+")[0] for path in (tmp_path / "state/left").glob("*.numbers")}
     assert len(left) <= 1, "nothing grows: those of a worker that had to be killed in the end are the next start's"
+
+
+@contextmanager
+def simulated(config: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Exchanges at a port, which end and come again."""
+    options = ["--simulate", "binance,kraken", "--port", str(port), "--rate", "300", "--config-out", str(config)]
+    sandbox = subprocess.Popen([*PROGRAM, "sandbox", *options], stderr=subprocess.PIPE, cwd=ROOT)
+    try:
+        assert sandbox.stderr is not None
+        assert sandbox.stderr.readline().startswith(b"sandbox: serving")
+        yield sandbox
+    finally:
+        sandbox.kill()
+        sandbox.communicate()
+
+
+def is_connected(port: int) -> bool:
+    """Whether somebody has a connection to a port of this machine."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(int(row[2].partition(":")[2], 16) == port and row[3] == "01" for row in rows)
+
+
+@pytest.mark.timeout(400)
+def test_a_gap_of_whose_end_a_blocked_hub_has_not_told_is_closed_by_the_next_start(tmp_path: Path) -> None:
+    port, config = free_port(), tmp_path / "sandbox.toml"
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(simulated(config, port))
+        exchanges = config.read_text().partition("[[sinks]]")[0]
+        daemon = stack.enter_context(gathering(tmp_path, exchanges))
+        followed = {(topic["exchange"], topic["channel"]) for topic in status(tmp_path, topics=["*:*:*"])["topics"]}
+        sandbox.kill()
+        until(
+            lambda: {(gap["exchange"], gap["channel"]) for gap in gaps(daemon.records(), phase="open")} >= followed,
+            what="a gap of each",
+        )
+        stack.enter_context(simulated(config, port))
+        test_daemon.until(lambda: is_connected(port), what="a worker goes on", pause=0.001)  # the hub has allowed that
+        daemon.process.send_signal(signal.SIGSTOP)
+        time.sleep(BLOCKED_S)
+        daemon.signal(signal.SIGKILL)
+        before = daemon.records()
+        later = stack.enter_context(gathering(tmp_path, exchanges))
+        assert later.signal(signal.SIGTERM) == 0
+    opened = {gap["gap_id"] for gap in gaps(before, phase="open")}
+    assert opened - {gap["gap_id"] for gap in gaps([*before, *later.records()], phase="close")} == set()
 
 
 @pytest.mark.timeout(400)

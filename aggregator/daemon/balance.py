@@ -4,15 +4,16 @@ A worker says what processor time it has taken; of its exchanges, or parts of su
 each. An exchange takes that part of its worker's time that its records are of all of these.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from aggregator.errors import UNREADABLE
 from aggregator.ingest import state
 
 UNKNOWN_LOAD = 100.0  # records a second of an exchange that has not been seen
@@ -22,6 +23,8 @@ BUSY = 0.5  # a worker that takes less of a processor is left alone
 GAIN = 0.15  # and so much less of one must the busier of two workers take, else nothing is moved
 
 MayHave = Callable[[str, int], bool]
+
+log = logging.getLogger("aggregator.daemon")
 
 
 class Burden(Struct, frozen=True):
@@ -57,16 +60,23 @@ class MeasuredLoad:
 
     def read(self) -> None:
         """Read what was kept; where that cannot be, all are alike."""
-        with suppress(OSError, msgspec.MsgspecError):
+        try:
             blob = state.read(self._path)
             self._rates = {} if blob is None else msgspec.json.decode(blob, type=dict[str, float])
+        except (OSError, *UNREADABLE) as error:
+            log.warning(
+                "%s: cannot be read, so exchanges are given to workers as if all were alike: %s", self._path, error
+            )
 
     def keep(self, records: Mapping[str, float]) -> None:
         """Keep what was measured in this life: how many have come of each exchange."""
         seconds = max(1.0, time.monotonic() - self._since)
         rates = self._rates | {id: round(count / seconds, 1) for id, count in records.items() if count}
-        with suppress(OSError):
+        try:
             state.write(self._path, [msgspec.json.encode(rates)])
+        except OSError as error:
+            said = "the next start divides exchanges by what an earlier one has kept"
+            log.warning("%s: cannot be written, and %s: %s", self._path, said, error)
 
 
 class Balance:

@@ -114,6 +114,15 @@ def read_numbers(path: Path) -> dict[int, int]:
     return {slot: number for slot, number in enumerate(array("q", blob)) if number}
 
 
+def _numbers_in(path: Path) -> dict[int, int]:
+    """The same, and none where the file cannot be read: what marks tell is worth more than nothing."""
+    try:
+        return read_numbers(path)
+    except OSError as error:
+        log.warning("%s: cannot be read, so gaps begin with the last mark: %s", path, error)
+        return {}
+
+
 def _as_told(row: CheckpointRow, stands: Mapping[Key, Gap]) -> CheckpointRow:
     """A topic with the gap that the stream has told last, which is newer than any mark."""
     gap = stands.get((row.channel, row.raw_symbol))
@@ -210,7 +219,15 @@ class PassedOn:
         """Remove the file: its numbers are taken over."""
         self._view.release()
         self._map.close()
-        self._path.unlink(missing_ok=True)
+        _remove(self._path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file of numbers that nobody needs any more; one that stays is in nobody's way."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s: it is of no use any more, and cannot be removed: %s; the next start tries again", path, error)
 
 
 class MarksStatus(Struct, frozen=True, kw_only=True):
@@ -247,7 +264,14 @@ class Marks:
         try:
             self._numbers = Numbers(directory / f"{epoch}{SUFFIX}")
         except OSError as error:
-            log.warning("%s: the last numbers of topics cannot be noted: %s", directory, error.strerror)
+            log.error(  # noqa: TRY400 - no fault of ours
+                "%s: the last numbers of topics cannot be noted there: %s; after a kill nothing is told as recovered "
+                "in full, and with several workers what is under way then may be missing untold: make room for %d kB, "
+                "or let the daemon write there, and begin it anew",
+                directory / f"{epoch}{SUFFIX}",
+                error.strerror,
+                SLOTS * SLOT_BYTES // 1024,
+            )
 
     # --- what an earlier run has left -------------------------------------------------------------------------------
 
@@ -287,7 +311,7 @@ class Marks:
         gaps: list[Gap] = []
         died = left.ts
         if left.epoch is not None:
-            numbers = read_numbers(self._directory / f"{Path(left.epoch).name}{SUFFIX}")
+            numbers = _numbers_in(self._directory / f"{Path(left.epoch).name}{SUFFIX}")
             moment, handed, passed = (numbers.pop(slot, 0) for slot in (0, HANDED, PASSED))
             if passed:
                 died, is_sure = passed, stands is not None and moment >= 0 and handed >= 0
@@ -313,10 +337,9 @@ class Marks:
 
     def clear(self) -> None:
         """Remove the numbers of earlier runs: every mark is in this run's name now."""
-        with suppress(OSError):
-            for path in self._directory.glob(f"*{SUFFIX}"):
-                if self._numbers is None or path != self._numbers.path:
-                    path.unlink()
+        for path in self._directory.glob(f"*{SUFFIX}"):
+            if self._numbers is None or path != self._numbers.path:
+                _remove(path)
 
     # --- for workers, which go on with what their hub has taken over -------------------------------------------------
 

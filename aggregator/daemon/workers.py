@@ -847,9 +847,18 @@ class Workers(RunningExchanges):
     def _up(self, worker: OneWorker, life: WorkerLife, word: words.WorkerUp) -> None:
         """A process is there: note where it is, and have it follow what was asked for by hand."""
         if word.numbers is not None:
-            with suppress(OSError):
+            try:
                 life.passed = PassedOn(Path(word.numbers))
                 life.passed.note(time.time_ns())
+            except (OSError, ValueError) as error:  # it may be shorter than it was
+                log.error(  # noqa: TRY400 - no fault of ours
+                    "worker %d: %s cannot be opened: %s; how far its records have come is noted nowhere, so what is "
+                    "under way when this process is killed would be missing untold: have nobody but the daemon, whose "
+                    "user must be able to, read and write there, and begin it anew",
+                    worker.number,
+                    word.numbers,
+                    error,
+                )
         worker.is_up.set()
         if worker.relay is not None:
             worker.relay.forget()

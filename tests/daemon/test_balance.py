@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from aggregator.daemon.balance import MEASURED_S, UNKNOWN_LOAD, Balance, Burden, MeasuredLoad, proposed
 
 
@@ -54,3 +56,21 @@ def test_what_was_measured_is_known_to_the_next_start(tmp_path: Path) -> None:
     after.read()
     assert after.of("a") == 5000.0
     assert after.of("b") == UNKNOWN_LOAD
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"a":"fast"}', b"\xff"])
+def test_a_load_that_cannot_be_read_or_written_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    path = tmp_path / "load.json"
+    path.write_bytes(content)
+    load = MeasuredLoad(path)
+    load.read()
+    assert load.of("a") == UNKNOWN_LOAD
+    assert f"{path}: cannot be read, so exchanges are given to workers as if all were alike: " in caplog.text
+    path.with_name("load.json.new").mkdir()
+    load.keep({"a": 5000.0})
+    assert (
+        f"{path}: cannot be written, and the next start divides exchanges by what an earlier one has kept: "
+        in caplog.text
+    )

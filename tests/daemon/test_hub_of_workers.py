@@ -1,6 +1,7 @@
 """The hub of several workers, without these: what one that has died left is told first and handed down then."""
 
 import asyncio
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -12,9 +13,11 @@ from msgspec import structs
 
 from aggregator.bus.bus import Batch, Bus
 from aggregator.config.config import Config, ExchangeConfig
+from aggregator.daemon import marks as marks_module
 from aggregator.daemon import workers as workers_module
 from aggregator.daemon.attention import Attention
 from aggregator.daemon.marks import LIFE, Marks, PassedOn
+from aggregator.daemon.words import WorkerUp
 from aggregator.daemon.workers import OneWorker, Workers
 from aggregator.ingest import checkpoint_file
 from aggregator.ingest.checkpoint_file import CheckpointRow
@@ -26,7 +29,7 @@ from aggregator.sources.link import LinkReader
 
 pytestmark = pytest.mark.waits
 
-PASSED = 12_000_000_000
+MARKED, PASSED = 10_000_000_000, 12_000_000_000
 
 
 class Scene:
@@ -51,7 +54,7 @@ class Scene:
         self.follow()
         row = CheckpointRow("main", "trades", "A", TopicCheckpoint(), "A/USD", is_followed=True)
         dead = Marks(self.left, f"hub{LIFE}1.1")
-        dead.save("kraken", [checkpoint_file.piece_of([row])], 10_000_000_000)
+        dead.save("kraken", [checkpoint_file.piece_of([row])], MARKED)
         self.numbers = self.left / f"hub{LIFE}1.1.numbers"
         self.passed = PassedOn(self.numbers)
         self.passed.note(PASSED)
@@ -181,3 +184,52 @@ async def test_a_worker_that_was_never_begun_is_not_waited_for(tmp_path: Path, m
     it = Scene(tmp_path)
     async with asyncio.timeout(10):
         assert await it.hub.answered(b'{"op":"stacks"}') == []
+
+
+@pytest.mark.parametrize("stands", ["nothing", "a folder", "a file that is cut off"])
+async def test_numbers_that_the_hub_cannot_open_are_told_with_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, stands: str
+) -> None:
+    it = Scene(tmp_path)
+    path = it.left / "of-a-worker.numbers"
+    if stands == "a folder":
+        path.mkdir()
+    elif stands == "a file that is cut off":
+        path.write_bytes(b"12345678")
+    life: Any = SimpleNamespace(passed=None)
+    it.hub._up(it.worker, life, WorkerUp(str(path)))
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert said.startswith(f"worker 1: {path} cannot be opened: ")
+    assert said.endswith("begin it anew")
+    assert life.passed is None
+    assert it.worker.is_up.is_set(), "what it gathers is passed on all the same"
+
+
+async def test_numbers_that_cannot_be_removed_keep_no_worker_from_its_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    it = Scene(tmp_path)
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        await it.begin()
+    assert [gap.ts_from for gap in it.gaps()] == [PASSED]
+    assert f"{it.numbers}: it is of no use any more, and cannot be removed: " in caplog.text
+
+
+async def test_numbers_that_cannot_be_read_cost_no_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The mark is known, and from then on all is told as missing."""
+    it = Scene(tmp_path)
+
+    def refuse(path: Path) -> dict[int, int]:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(marks_module, "read_numbers", refuse)
+    await it.begin()
+    assert [gap.ts_from for gap in it.gaps()] == [MARKED]
+    assert f"{it.numbers}: cannot be read, so gaps begin with the last mark: " in caplog.text

@@ -251,3 +251,13 @@ async def test_marks_wait_for_no_hub_that_does_not_note_how_far_it_has_come(tmp_
     worker.tell = lambda ts: None  # noqa: ARG005
     await worker.mark(Runner())  # type: ignore[arg-type]
     assert marked(tmp_path) == [None]
+
+
+def test_numbers_that_have_no_place_are_told_with_what_to_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "first.numbers").mkdir()
+    assert Marks(tmp_path, "first").status().numbered is None
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(
+        f"{tmp_path / 'first.numbers'}: the last numbers of topics cannot be noted there: File exists; "
+    )
+    assert said.endswith("and begin it anew")

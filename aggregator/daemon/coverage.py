@@ -100,8 +100,9 @@ async def _ask(query: CoverageQuery, path: Path) -> bytes:
     )  # fmt: skip
     with suppress(OSError):  # a service may not be allowed to
         os.setpriority(os.PRIO_PROCESS, process.pid, 19)
-    reading = asyncio.gather(_whole(process.stdout), _last(process.stderr), process.wait())
-    watching = asyncio.ensure_future(_watch(process.pid))
+    telling, complaining = asyncio.ensure_future(_whole(process.stdout)), asyncio.ensure_future(_last(process.stderr))
+    ending, watching = asyncio.ensure_future(process.wait()), asyncio.ensure_future(_watch(process.pid))
+    reading = asyncio.gather(telling, complaining, ending)
     either: list[asyncio.Future[Any]] = [reading, watching]
     try:
         done, _ = await asyncio.wait(either, timeout=LONGEST_S, return_when=asyncio.FIRST_COMPLETED)
@@ -113,7 +114,7 @@ async def _ask(query: CoverageQuery, path: Path) -> bytes:
             )
         told, complaint, code = reading.result()
     finally:
-        await _end(process, either)
+        await _end(process, [telling, complaining, ending, watching])
     if code:
         said = complaint.decode(errors="replace").strip().rpartition("\n")[2].removeprefix("aggregator: ")
         raise NoCoverage(said or f"`aggregator coverage` has ended with code {code}")
@@ -121,14 +122,17 @@ async def _ask(query: CoverageQuery, path: Path) -> bytes:
 
 
 async def _end(process: asyncio.subprocess.Process, tasks: "Sequence[asyncio.Future[Any]]") -> None:
-    """End the process, and what hears it."""
+    """End the process, and what hears it.
+
+    What it has still said is read to its end: nobody hears that a process is over whose pipe is full.
+    """
     for task in tasks:
         task.cancel()
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(_last(process.stdout), _last(process.stderr), process.wait())
 
 
 async def _whole(stream: asyncio.StreamReader | None) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -112,6 +113,18 @@ async def test_a_process_that_takes_too_much_is_ended(
     with pytest.raises(NoCoverage, match=said):
         await CoverageTeller().tell(query(), [place])
     assert not pid.exists() or has_ended(int(pid.read_text()))
+
+
+async def test_a_process_ends_though_nobody_has_read_what_it_said() -> None:
+    """Where its pipe is full, nobody hears that it has ended before that is read: all questions would wait for ever."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "while True: print('x' * 10**6)",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    await asyncio.sleep(0.5)  # by then more waits than is held here
+    async with asyncio.timeout(20):
+        await coverage._end(process, [])
+    assert process.returncode == -signal.SIGKILL
 
 
 async def test_who_leaves_ends_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -26,12 +26,13 @@ test: $(VENV)/tested
 	@$(BIN)/python -m pytest -q $(if $(ARGS),$(ARGS),$(PARALLEL))
 
 # The daemon with two processes that gather: its sinks, its feed and its end, also where something hangs; killed, asked, changed
-# while it runs, signalled; its keys, its journal, its port and its page. Each test begins three processes, which takes its time.
+# while it runs, signalled; its keys, its journal, its port and its page, topics on demand, and how complete its files are. Each test
+# begins three processes, which takes its time.
 # And feed, files, standard output and the seam of journal and feed with records as they come from such processes.
 test-workers: $(VENV)/tested
-	@WORKERS=2 KILLS=4 $(BIN)/python -m pytest -q -o timeout=300 $(PARALLEL) tests/cli/test_ctl.py $(addprefix tests/daemon/test_, \
-		daemon.py hanging.py insight.py journal_of_lives.py keys.py killed.py signals.py upgrading.py) \
-		tests/feed $(addprefix tests/sinks/test_, files.py journal_resuming.py stdout.py) $(ARGS)
+	@WORKERS=2 KILLS=4 $(BIN)/python -m pytest -q -o timeout=300 $(PARALLEL) tests/cli/test_ctl.py tests/research/test_coverage_of_faults.py \
+		$(addprefix tests/daemon/test_, changes.py daemon.py hanging.py insight.py journal_of_lives.py keys.py killed.py on_demand.py \
+		signals.py upgrading.py) tests/feed $(addprefix tests/sinks/test_, files.py journal_resuming.py stdout.py) $(ARGS)
 
 # The sinks that speak to servers, each with its own, which are started here and killed.
 test-servers: $(VENV)/servers $(VENV)-s3/installed

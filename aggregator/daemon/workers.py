@@ -25,7 +25,7 @@ from msgspec import structs
 
 from aggregator.bus.bus import Bus
 from aggregator.bus.demand import Unmet
-from aggregator.bus.selection import Pattern, parse_pattern
+from aggregator.bus.selection import Pattern
 from aggregator.bus.view import Wanted
 from aggregator.catalog.registry import load_exchange
 from aggregator.config.config import Config, ExchangeConfig
@@ -821,8 +821,11 @@ class Workers(RunningExchanges):
             view.kept_book(word.raw_symbol, None).doubt()
 
     def _unmet(self, worker: OneWorker, unmet: Sequence[Unmet]) -> list[Unmet]:
-        """Those of which a worker can say so: of an exchange that is to come another one does."""
-        return [each for each in unmet if not self.moves.is_coming(worker, parse_pattern(each.topic).exchange)]
+        """Those of which a worker can say so: of an exchange that is to come another one does.
+
+        A subscriber may have asked for something derived, which only the feed can read.
+        """
+        return [each for each in unmet if not self.moves.is_coming(worker, each.topic.split(":")[1])]
 
     def _lend(
         self,

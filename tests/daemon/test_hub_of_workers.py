@@ -12,6 +12,7 @@ import pytest
 from msgspec import structs
 
 from aggregator.bus.bus import Batch, Bus
+from aggregator.bus.demand import Unmet
 from aggregator.config.config import Config, ExchangeConfig
 from aggregator.daemon import marks as marks_module
 from aggregator.daemon import workers as workers_module
@@ -233,3 +234,9 @@ async def test_numbers_that_cannot_be_read_cost_no_gap(
     await it.begin()
     assert [gap.ts_from for gap in it.gaps()] == [MARKED]
     assert f"{it.numbers}: cannot be read, so gaps begin with the last mark: " in caplog.text
+
+
+async def test_whatever_a_subscriber_cannot_have_the_worker_that_says_so_lives_on(tmp_path: Path) -> None:
+    it = Scene(tmp_path)
+    unmet = [Unmet("book.2:kraken:NO/SUCH", "it needs book"), Unmet("trades:*:NO/SUCH", "nothing of it is followed")]
+    assert it.hub._unmet(it.worker, unmet) == unmet

@@ -7,11 +7,8 @@ and its successor closes them.
 
 import asyncio
 import logging
-import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -40,6 +37,7 @@ from aggregator.daemon.relayed_demand import Relay, RelayedDemand
 from aggregator.daemon.running_exchanges import RunningExchanges
 from aggregator.daemon.shared_hosts import LentHosts
 from aggregator.daemon.shared_listings import LentListings
+from aggregator.daemon.spawning import Spawner
 from aggregator.daemon.status import ExchangeStatus, PartStatus, WorkerStatus
 from aggregator.errors import AggregatorError
 from aggregator.ingest import checkpoint_file
@@ -55,7 +53,7 @@ LONGEST_START_S = 180.0  # and so has one that begins: on a busy machine each tr
 LOOK_S = 1.0  # between two looks at that
 FIRST_PAUSE_S = 0.5  # before a worker that has died soon after its start is begun anew; doubles
 LONGEST_PAUSE_S = 30.0
-WELL_S = 2.0  # a worker that has lived for so long did not die of its start
+WELL_S = 2.0  # a worker that has lived for so long did not die of its start; then another process is made ready
 UP_S = 15.0  # whoever asks a worker that is just begun waits so long
 LEAVE_S = 1.2  # workers have so long to say their last records: sinks have their time after that
 LEFT_S = 3.9  # and so long, from then on, to close what they have used: captures too
@@ -64,7 +62,6 @@ TAKE_S = 3.0  # the disk has so long to give what a worker has left, before the 
 KEEP_S = 0.3  # in the end it has so long to keep how much has come
 REAP_S = 0.02  # between two looks whether a process whose socket is closed has ended
 KILLED_S = 0.4  # and it is waited so long for the end of one that is killed
-MODULE = "aggregator.daemon.worker"  # such a process runs it
 FRAME, REFUSAL = b'"frame":', b'"ok":false'  # so the lines of a tap tell what they are
 MOST_TAPPED = 1000  # frames that wait to be sent
 
@@ -184,6 +181,7 @@ class Workers(RunningExchanges):
         self._by_hand_said: dict[str, dict[str, words.SayTopic]] = {}  # by exchange and topic
         self._leave_until = 0.0  # by the clock that only goes on
         self._balancing: asyncio.Task[None] | None = None
+        self._spawner = Spawner()
         self._lent = LentHosts(hosts)
         self._lent_listings = LentListings()
         self.moves = Moves(self)
@@ -465,6 +463,7 @@ class Workers(RunningExchanges):
         """Have all workers end, and wait for their last records; gaps of topics stay open until the next start."""
         self._leave_until = time.monotonic() + LEFT_S
         self._stop_moves()
+        self._spawner.stop()
         for worker in self._workers:
             worker.leaving.set()
             if worker.life is not None:
@@ -503,6 +502,8 @@ class Workers(RunningExchanges):
             for task in done:
                 if not task.cancelled() and task.exception() is not None:
                     log.error("a worker could not be ended", exc_info=task.exception())
+        while not self._spawner.is_gone and time.monotonic() < self._leave_until:  # noqa: ASYNC110 - as for a worker
+            await asyncio.sleep(REAP_S)
         self._opener.stop()
 
     # --- what workers are asked
@@ -722,17 +723,9 @@ class Workers(RunningExchanges):
         )
 
     def _start(self, worker: OneWorker) -> WorkerLife:
-        ours, theirs = socket.socketpair()
         worker.begun += 1
-        command = [sys.executable, "-P", "-m", MODULE, str(theirs.fileno())]
-        paths = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # it finds what this process finds
-        try:
-            process = subprocess.Popen(  # noqa: S603 - our own program; an interrupt at a terminal is the hub's alone
-                command, pass_fds=[theirs.fileno()], env=paths, process_group=0
-            )
-        finally:
-            theirs.close()
-        end = LinkEnd(ours)
+        process, line = self._spawner.take()
+        end = LinkEnd(line)
         epoch = f"{self._bus.epoch}{LIFE}{worker.number}.{worker.begun}"
         reader = LinkReader(self._bus, self.views, partial(_ask_whole, worker))
         life = worker.life = WorkerLife(process, end, reader, epoch)
@@ -863,6 +856,7 @@ class Workers(RunningExchanges):
                     error,
                 )
         worker.is_up.set()
+        asyncio.get_running_loop().call_later(WELL_S, self._spawner.prepare)
         if worker.relay is not None:
             worker.relay.forget()
             self.supply.again(worker.relay)

@@ -30,10 +30,11 @@ class Batch:
     """Records of one epoch, in order; their lines are encoded once, whoever and however many want them.
 
     count: how many records there are
+    tells: whether there may be a gap, a state or a summary among those that were published together
     is_passed: whether another process has written them, so that they are better not read
     """
 
-    __slots__ = ("_blob", "_lines", "count", "epoch", "records")
+    __slots__ = ("_blob", "_lines", "count", "epoch", "records", "tells")
 
     is_passed = False
 
@@ -42,6 +43,7 @@ class Batch:
         self.records = records
         self.count = len(records)
         self.epoch = epoch
+        self.tells = False
         self._blob: bytes | None = None
         self._lines: list[bytes] | None = None
 
@@ -152,6 +154,7 @@ class LazyBatch(Batch):
     def __init__(self, count: int, epoch: str) -> None:
         self.count = count
         self.epoch = epoch
+        self.tells = False
         self._blob = self._lines = None
         self._found: list[Record] | None = None
 
@@ -330,19 +333,22 @@ class Bus:
             record.offset = offset
         self.offset = offset
         batch = Batch(records, self.epoch)
-        for receive in self._receivers:
-            receive(batch)
         # hot: whoever counts is not called for nothing
         if type(records[0]) in OF_THE_STREAM or (len(records) > 1 and not OF_THE_STREAM.isdisjoint(map(type, records))):
+            batch.tells = True
+        for receive in self._receivers:
+            receive(batch)
+        if batch.tells:
             for look in self._watchers:
                 look(batch)
 
     def hand_on(self, batch: Batch) -> None:
         """Hand on a batch that has the next offsets already; never waits."""
+        kinds = [key[0] for key in batch.keys] if batch.is_passed else map(type, batch.records)
+        batch.tells = not OF_THE_STREAM.isdisjoint(kinds)
         for receive in self._receivers:
             receive(batch)
-        kinds = [key[0] for key in batch.keys] if batch.is_passed else map(type, batch.records)
-        if not OF_THE_STREAM.isdisjoint(kinds):
+        if batch.tells:
             for look in self._watchers:
                 look(batch)
 

@@ -92,7 +92,8 @@ class FilesWriter(Writer):
             raise RuntimeError("the writing has ended")
         self._touched |= self._routes.sort(batch)
         since = min(batch.first_ts, self._routes.told_from or batch.first_ts)
-        self._sorted_since = min(self._sorted_since or since, since)
+        if since > 0:
+            self._sorted_since = min(self._sorted_since or since, since)
         self._held += len(batch)
         self._held_bytes += batch.size
         self._touch.set()

@@ -246,6 +246,7 @@ class IntervalWriter(Writer):
             raise self._failure
         try:
             tree = self._tree or self._begin(batch)
+            self._reach_back(batch)
             self._place = self._place or before
             tree.add(batch.records, batch.epoch)
             self._waiting += len(batch)
@@ -257,6 +258,18 @@ class IntervalWriter(Writer):
             raise (self._failure or Retry(str(error))) from error
         self._taken += len(batch)
         self._last = batch.last, max(self._last[1], batch.records[-1].ts_recv)
+
+    def _reach_back(self, batch: Batch) -> None:
+        """Note where the oldest gap begins that a batch opens: it would be lost with the interval. Raises OSError."""
+        opened = [each for each in batch.records if isinstance(each, Gap) and each.phase == "open"]
+        since = min((gap.ts_from for gap in opened), default=None)
+        interval, marked = self._interval, self._since
+        if since is None or interval is None or marked is None:
+            return
+        self._interval = structs.replace(interval, ts=min(since, interval.ts))
+        if since < marked.ts:
+            self._since = structs.replace(marked, ts=since)
+            self._mark(structs.replace(self._since, stem=interval.stem))
 
     def _begin(self, batch: Batch | None = None) -> TableTree:
         """Begin an interval: that of a batch, or one that has nothing to tell but gaps. Raises OSError."""

@@ -40,6 +40,7 @@ LATEST = (Bbo, Ticker, Candle, Funding, OpenInterest, MarkPrice, IndexPrice, Opt
 MOST_TOLD = 10_000  # topics whose losses are told one by one; those of all others are told together
 MOST_KNOWN = 100_000  # topics of which it is remembered whether the sink gets them; then they are looked up anew
 NOBODY = 1 << 62  # stands for the number of records that somebody waits for, while nobody waits
+LATEST_NS = 1 << 63
 FIRST_BATCHES = 1000  # the oldest record that waits is looked for in so many
 ROOM = 4  # where making room takes long, one part of so many of a full queue is emptied at once
 
@@ -91,6 +92,7 @@ class Queue:
         self._records = 0  # with those
         self._bytes = 0
         self._losses: dict[Scope, Loss] = {}
+        self._gaps: deque[tuple[int, int]] = deque()  # offset and beginning of those that wait, and open there
         self._enough = min(delivery.batch_records, delivery.queue // 2 or 1)
         self._enough_bytes = min(delivery.batch_bytes * 5, delivery.queue_bytes // ROOM or 1)  # nothing is never enough
         self._awaited = 1
@@ -120,8 +122,10 @@ class Queue:
             if wanted is None:
                 return
             batch = wanted
+        if batch.tells:
+            self._heed(batch)
         if not self.unwritten[0]:
-            self.unwritten[0] = batch.first_ts
+            self._note([batch.first_ts])
         count, weighed = batch.count, weight(batch)
         self.received += count
         records = self._records + count
@@ -147,7 +151,18 @@ class Queue:
         if False not in wanted:
             return batch
         chosen = [at for at, is_wanted in enumerate(wanted) if is_wanted]
-        return batch.few(chosen) if chosen else None
+        if not chosen:
+            return None
+        few = batch.few(chosen)
+        few.tells = batch.tells
+        return few
+
+    def _heed(self, batch: Batch) -> None:
+        """Note where the gaps begin that open in a batch: what one tells of is silent where it is not written."""
+        for at, key in enumerate(batch.keys):
+            if key[0] is Gap and isinstance(gap := batch.record(at), Gap) and gap.phase == "open":
+                self._gaps.append((gap.offset, gap.ts_from))
+                self._note([self.unwritten[0], gap.ts_from])
 
     def _announce(self) -> None:
         """Let whoever waits for records know that there are more."""
@@ -218,9 +233,12 @@ class Queue:
         self.has_gaps = True
         for record in records:
             scope = Scope(record.exchange, channel_of(record), record.symbol, record.raw_symbol)
-            loss = Loss(1, record.offset, record.offset, record.ts_recv, record.ts_recv)
+            ts_from = record.ts_recv
+            if isinstance(record, Gap):
+                ts_from = min(ts_from, record.ts_from)  # the gap in its place tells that, too
+            loss = Loss(1, record.offset, record.offset, ts_from, record.ts_recv)
             if self.is_own(record):
-                loss = Loss(record.missed or 0, record.expected or 0, record.offset, record.ts_from, record.ts_recv)
+                loss = Loss(record.missed or 0, record.expected or 0, record.offset, ts_from, record.ts_recv)
             else:
                 self.dropped += 1
             if scope not in self._losses and len(self._losses) >= MOST_TOLD:
@@ -228,7 +246,7 @@ class Queue:
             before = self._losses.get(scope)
             self._losses[scope] = loss if before is None else before + loss
         if not self.unwritten[0]:
-            self.unwritten[0] = min((loss.ts_from for loss in self._losses.values()), default=0)
+            self._note([loss.ts_from for loss in self._losses.values()])
         self._filled.set()
 
     def is_own(self, record: Record) -> TypeGuard[Gap]:
@@ -248,11 +266,15 @@ class Queue:
         """Note since when something is not written, as some was written just now."""
         found = [batch.first_ts for batch, _ in islice(self._batches, FIRST_BATCHES)]
         found += [loss.ts_from for loss in self._losses.values()]
+        found += [ts_from for _, ts_from in self._gaps]
         if self._before is not None:
             found.append(self._before.ts_from)
-        if (held := self.held_since()) > 0:
-            found.append(held)
-        self.unwritten[0] = min(found, default=0)
+        found.append(self.held_since())
+        self._note(found)
+
+    def _note(self, times: list[int]) -> None:
+        """Note the earliest of these times; what is none, as a source may tell it, is left out."""
+        self.unwritten[0] = min([ts for ts in times if 0 < ts < LATEST_NS], default=0)
 
     # --- emptying ---------------------------------------------------------------------------------------------------
 
@@ -354,6 +376,11 @@ class Queue:
 
     def passed(self, batch: Batch) -> None:
         """Note that the sink is done with a batch that was taken, or a part of it, and with all before it."""
+        gaps = self._gaps
+        if gaps and gaps[0][0] <= batch.last:
+            while gaps and gaps[0][0] <= batch.last:
+                gaps.popleft()
+            self.settle()
 
     def done(self, count: int | None = None) -> None:
         """Note that so many records of those taken last, or all, are written, or lost, or elsewhere."""

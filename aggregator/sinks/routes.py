@@ -34,7 +34,7 @@ class FileChunk:
     The records themselves are let go: to free many of them together, long after they were read, takes long.
     """
 
-    __slots__ = ("_own", "counts", "first", "last", "lines", "slot")
+    __slots__ = ("_own", "_told_from", "counts", "first", "last", "lines", "slot")
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
@@ -42,11 +42,14 @@ class FileChunk:
         self.counts: defaultdict[type[Record], int] = defaultdict(int)
         self.first: LinePlace | None = None
         self.last: LinePlace | None = None
-        self._own: list[Gap] = []  # those that tell what the sink's queue lost
+        self._own: list[Gap] = []  # gaps that tell what the sink's queue lost
+        self._told_from = 0  # where the oldest of all gaps begins; 0: there is none
 
     def note(self, gap: Gap) -> None:
-        """Remember that a gap among the records tells what the sink's queue lost."""
-        self._own.append(gap)
+        """Remember a gap that begins here: what it tells of is missing, too, where it is not written."""
+        self._told_from = min(self._told_from or gap.ts_from, gap.ts_from)
+        if gap.conn == TYPE:
+            self._own.append(gap)
 
     @property
     def received(self) -> int:
@@ -68,7 +71,7 @@ class FileChunk:
             return None
         missed = self.received + sum(gap.missed or 0 for gap in self._own)
         offset_from = min([first.offset, *(gap.expected or first.offset for gap in self._own)])
-        ts_from = min([first.ts_recv, *(gap.ts_from for gap in self._own)])
+        ts_from = min(first.ts_recv, self._told_from or first.ts_recv)
         return Loss(missed, offset_from, last.offset, ts_from, max(ts_from, last.ts_recv))
 
 
@@ -128,7 +131,7 @@ class FileRoutes:
         self._files: dict[str, File] = {}
         self._routes: dict[int, dict[Key, File]] = {}  # by day
         self._span = span(0, every)  # the latest record is in it
-        self.told_from = 0  # where the oldest gap of the sink's own begins that was sorted last; 0: there was none
+        self.told_from = 0  # where the oldest gap begins that opens in what was sorted last; 0: there was none
 
     def __iter__(self) -> Iterator[File]:
         return iter(list(self._files.values()))
@@ -152,7 +155,7 @@ class FileRoutes:
                 touched[file] = None
             if key[0] is Gap:
                 gap = batch.record(at)
-                if isinstance(gap, Gap) and gap.conn == TYPE:
+                if isinstance(gap, Gap) and (gap.phase == "open" or gap.conn == TYPE):
                     chunk.note(gap)
                     self.told_from = min(self.told_from or gap.ts_from, gap.ts_from)
             chunk.lines.append(line)

@@ -211,6 +211,28 @@ async def test_a_kill_leaves_no_half_file_and_is_told(tmp_path: Path) -> None:
     assert not left(out)
 
 
+async def test_what_a_gap_tells_is_told_too_where_a_kill_takes_the_interval_that_opens_it(tmp_path: Path) -> None:
+    """The gap of a restart begins before the interval in which it is written, and would be lost with it."""
+    out, copy = tmp_path / "out", tmp_path / "copy"
+    lost = Gap(
+        exchange="alpha", raw_symbol="A", channel="trades", gap_id="x", phase="open", cause="restart",
+        ts_from=NOON - 700 * SECOND_NS, ts_recv=NOON + SECOND_NS,
+    )  # fmt: skip
+    ended_one = structs.replace(lost, phase="close", ts_from=NOON - 9000 * SECOND_NS, ts_to=NOON)
+    async with life(out) as (bus, sink, _):
+        bus.publish([sold(0), ended_one])  # its beginning was in an interval of before
+        bus.publish([lost])
+        bus.publish([sold(2)])
+        await until(lambda: sink.status().written == 4)
+        copy.mkdir()
+        shutil.copy(out / MARKER, copy)
+    async with life(copy, SECOND):
+        pass
+    (gap,) = read(copy)
+    assert isinstance(gap, Gap)
+    assert (gap.cause, gap.ts_from) == ("restart", NOON - 700 * SECOND_NS)
+
+
 async def test_what_a_kill_has_taken_comes_again_from_the_journal(tmp_path: Path) -> None:
     out = tmp_path / "out"
     killed(tmp_path, "spill")

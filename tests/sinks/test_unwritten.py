@@ -243,3 +243,101 @@ async def test_files_that_are_not_begun_when_it_is_killed_lack_nothing_in_silenc
     gaps = [line for line in lines if '"type":"gap"' in line]
     assert len(gaps) == 1
     assert f'"ts_from":{100},"ts_to":{DIED}' in gaps[0]
+
+
+# --- gaps, which tell of more than of the time at which they came -----------------------------------------------------
+
+
+def gap(ts_from: int, ts: int, phase: str = "open") -> Gap:
+    return Gap(
+        exchange="alpha", raw_symbol="BTC/USDT", channel="trades", gap_id="x", phase=phase,  # type: ignore[arg-type]
+        cause="restart", ts_from=ts_from, ts_to=None if phase == "open" else ts, ts_recv=ts,
+    )  # fmt: skip
+
+
+async def test_what_a_gap_tells_that_was_not_written_is_told_by_the_next_life(tmp_path: Path) -> None:
+    """Both ends of the gap of a restart waited for a sink that hung when the daemon was killed again."""
+    life = await Life(tmp_path / "1", Keeping(never)).begin()
+    life.publish(100)
+    await asyncio.sleep(0.01)
+    life.bus.publish([gap(40, 101)])
+    life.bus.publish([trade(102), gap(40, 103, "close")])
+    assert life.note == (40, 0)
+    left = await life.killed(tmp_path / "2")
+    life = await Life(left, Keeping(), "e2").begin()
+    life.bus.publish([trade(10_000)])
+    life.bus.publish([gap(50, 10_001)])
+    life.bus.publish([gap(50, 10_002, "close")])  # of an end that is not written the beginning is there
+    await life.end()
+    assert [(each.ts_from, each.ts_to) for each in life.writer.records if isinstance(each, Gap)] == [
+        (40, DIED),
+        (50, None),
+        (50, 10_002),
+    ]
+    assert life.note == (0, 0)
+
+
+@pytest.mark.parametrize("ts", [0, -5, 1 << 64])
+async def test_times_that_are_none_are_noted_nowhere(tmp_path: Path, ts: int) -> None:
+    life = await Life(tmp_path, Keeping()).begin()
+    life.bus.publish([trade(ts), gap(ts, 101)])
+    life.publish(100)
+    assert life.note == (100, 0)
+    await life.end()
+
+
+async def test_a_sink_of_other_topics_lacks_nothing_of_a_gap(tmp_path: Path) -> None:
+    life = await Life(tmp_path, Keeping(), delivery=structs.replace(PLAIN, topics=("bbo:*:*",))).begin()
+    life.bus.publish([trade(100), gap(40, 101)])
+    assert life.note == (0, 0)
+    await life.end()
+
+
+async def test_what_the_queue_drops_takes_the_time_of_a_gap_with_it(tmp_path: Path) -> None:
+    going = asyncio.Event()
+
+    async def waits(_: Batch) -> None:
+        await going.wait()
+
+    life = await Life(tmp_path, Keeping(waits), delivery=structs.replace(PLAIN, queue=2)).begin()
+    life.publish(100)
+    await asyncio.sleep(0.01)
+    life.bus.publish([gap(40, 101)])
+    for ts in range(102, 106):
+        life.publish(ts)
+    going.set()
+    await life.end()
+    lost = [each for each in life.writer.records if isinstance(each, Gap) and each.cause == "overflow"]
+    assert min(each.ts_from for each in lost) == 40
+
+
+async def test_files_tell_where_a_gap_began_that_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "GATHER_S", 0.0)
+    monkeypatch.setattr(files, "TICK_S", 0.01)
+    monkeypatch.setattr(files, "FIRST_BACKOFF_S", 0.01)
+    begin, is_full = Segments.begin, [True]
+
+    def begins(self: Segments, *arguments: object) -> None:
+        if is_full[0]:
+            raise OSError(28, "No space left on device")
+        begin(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Segments, "begin", begins)
+    bus = Bus("e1")
+    sink = running(files.SINK.configured(path=tmp_path / "data", compress=False), bus, places=tmp_path / "notes")
+    await sink.start()
+    bus.publish([gap(40, 101), trade(102), gap(40, 103, "close")])
+    await until(lambda: sink.status().failing)
+    (note,) = (tmp_path / "notes").iterdir()
+    assert unpack("=qq", note.read_bytes())[0] == 40
+    is_full[0] = False
+    bus.publish([trade(10_000)])
+    await until(lambda: unpack("=qq", note.read_bytes())[0] == 0)
+    sink.end()
+    assert sink.task is not None
+    await sink.task
+    lines = [line for path in (tmp_path / "data").rglob("*.ndjson") for line in path.read_text().splitlines()]
+    (told_,) = [line for line in lines if '"cause":"overflow"' in line]
+    assert '"ts_from":40,' in told_

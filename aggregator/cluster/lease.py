@@ -107,15 +107,21 @@ class LeaseKeeper:
             self._began = now
         self.fence = lease.fence or revision
 
-    def answered(self, revision: int | None, now: float) -> None:
-        """Take the answer to the write that was tried: the revision that it made; null: it was refused."""
-        self._is_waiting = False
-        if revision is not None and self._tried is not None:
-            self.observe(revision, self._tried[0], now)
+    def answered(self, write: LeaseWrite, revision: int | None, now: float) -> None:
+        """Take the answer to a write: the revision that it made; null: it was refused.
 
-    def unanswered(self) -> None:
-        """No answer comes: the write may stand, or come to stand later. What is seen tells."""
+        One that comes when the write was given up is no answer to the write that was tried since.
+        """
+        if self._tried is None or write.lease is not self._tried[0]:
+            return
         self._is_waiting = False
+        if revision is not None:
+            self.observe(revision, write.lease, now)
+
+    def unanswered(self, write: LeaseWrite) -> None:
+        """No answer comes to a write: it may stand, or come to stand later. What is seen tells."""
+        if self._tried is not None and write.lease is self._tried[0]:
+            self._is_waiting = False
 
     def forget(self, now: float) -> None:
         """Know nothing any more: the servers have lost what they had, and count anew."""
@@ -155,7 +161,7 @@ class LeaseKeeper:
         """
         if self._is_waiting:
             if self._tried is not None and now - self._tried[1] > self._timing.answer:
-                self.unanswered()
+                self._is_waiting = False
             return None
         lease = self.lease
         if self.fence:

@@ -451,11 +451,11 @@ class Member:
         try:
             revision = await store.replace(f"{LEASE}.{shard.name}", write.lease, write.last)
         except Replaced:
-            shard.keeper.answered(None, time.monotonic())
+            shard.keeper.answered(write, None, time.monotonic())
         except Unanswered:
-            shard.keeper.unanswered()
+            shard.keeper.unanswered(write)
         else:
-            shard.keeper.answered(revision, time.monotonic())
+            shard.keeper.answered(write, revision, time.monotonic())
             shard.wake.set()
 
     # --- what is gathered

@@ -298,7 +298,7 @@ class Life:
         if write is None and self.keeper.is_leaving and self.writer.is_quiet:
             write = self.keeper.release(self.clock(), line, ready)
         if write is not None:
-            self.send(lambda: world.replace(write), lambda answer: self.keeper.answered(answer, self.clock()))
+            self.send(lambda: world.replace(write), lambda answer: self.keeper.answered(write, answer, self.clock()))
         self.publish()
 
     def observe(self, revision: int, lease: Lease | None) -> None:

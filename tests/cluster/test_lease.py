@@ -1,10 +1,11 @@
 """The lease of a shard, step by step."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
-from aggregator.cluster.lease import Lease, LeaseKeeper, LeaseTiming
+from aggregator.cluster.lease import Lease, LeaseKeeper, LeaseTiming, LeaseWrite
 from aggregator.cluster.ranking import ClusterMember, line_of
 
 TIMING = LeaseTiming()
@@ -15,11 +16,15 @@ def keeper(name: str, life: str = "1", now: float = 0.0) -> LeaseKeeper:
     return LeaseKeeper("x", name, life, TIMING, now)
 
 
+def tried(found: LeaseKeeper, now: float, line: Sequence[str] = LINE, ready: Sequence[str] = LINE) -> LeaseWrite:
+    write = found.step(now, line, ready)
+    assert write is not None
+    return write
+
+
 def owner(now: float = 10.0) -> LeaseKeeper:
     found = keeper("a")
-    write = found.step(now, LINE, LINE)
-    assert write is not None
-    found.answered(7, now + 0.1)
+    found.answered(tried(found, now), 7, now + 0.1)
     return found
 
 
@@ -33,25 +38,26 @@ def test_the_first_in_line_takes_what_nobody_owns_and_the_revision_is_its_number
 def test_a_lease_is_renewed_each_sixth_and_keeps_its_number() -> None:
     found = owner()
     assert found.step(11.9, LINE, LINE) is None
-    write = found.step(12.0, LINE, LINE)
-    assert write is not None
+    write = tried(found, 12.0)
     assert (write.last, write.lease.fence) == (7, 7)
-    found.answered(9, 12.1)
+    found.answered(write, 9, 12.1)
     assert (found.fence, found.revision) == (7, 9)
 
 
 def test_a_bucket_that_counts_anew_gives_numbers_behind_those_of_before() -> None:
     """The servers have lost their end, or all: a lower fencing number would be taken for that of an older owner."""
     found = owner()
-    assert found.step(12.0, LINE, LINE) is not None
+    before = tried(found, 12.0)
     found.forget(12.5)
-    found.answered(9, 12.6)
+    found.answered(before, 9, 12.6)
     assert (found.fence, found.revision, found.may_publish(12.6)) == (0, 0, False)
     found.observe(3, Lease(owner="z", life="1"), 13.0)
     write = found.step(25.0, LINE, LINE, 0, 7)
     assert write is not None
     assert (write.last, write.lease.fence) == (3, 8)
-    found.answered(4, 25.1)
+    found.answered(before, 9, 25.1)
+    assert found.fence == 0, "it answers what was asked of the servers before"
+    found.answered(write, 4, 25.1)
     assert found.fence == 8
     other = keeper("b")
     other.observe(4, write.lease, 25.1)
@@ -65,7 +71,7 @@ def test_an_owner_whose_later_lease_the_servers_have_lost_takes_a_number_behind_
     write = found.step(10.5, LINE, LINE, 0, 26)
     assert write is not None
     assert (write.last, write.lease.owner, write.lease.fence) == (7, "a", 27)
-    found.answered(8, 10.6)
+    found.answered(write, 8, 10.6)
     assert found.fence == 27
     assert found.step(10.7, LINE, LINE, 0, 27) is None
 
@@ -83,8 +89,7 @@ def test_an_owner_gives_up_before_anyone_may_take_over() -> None:
 
 def test_it_counts_from_before_the_write_and_not_from_its_answer() -> None:
     found = keeper("a")
-    assert found.step(10.0, LINE, LINE) is not None
-    found.answered(7, 14.0)
+    found.answered(tried(found, 10.0), 7, 14.0)
     assert found.may_publish(19.5)
     assert not found.may_publish(19.6)
 
@@ -93,11 +98,32 @@ def test_an_answer_that_is_lost_is_made_up_for_by_what_is_seen() -> None:
     found = keeper("a")
     write = found.step(10.0, LINE, LINE)
     assert write is not None
-    found.unanswered()
+    found.unanswered(write)
     assert not found.may_publish(11.0)
     found.observe(7, write.lease, 16.0)
     assert found.may_publish(16.0)
     assert not found.may_publish(19.6)
+
+
+def test_an_answer_that_comes_after_the_write_was_given_up_is_taken_for_no_other() -> None:
+    """An owner that was stopped goes on: others have owned the shard since, whose frames it hears before their leases.
+
+    It tries for a number behind theirs, and then comes the answer to what it wrote before it was stopped.
+    """
+    found = owner()
+    late = tried(found, 12.0)
+    assert found.step(50.0, LINE, LINE, 0, 13) is None, "it gives the write up"
+    write = found.step(50.0, LINE, LINE, 0, 13)
+    assert write is not None
+    assert write.lease.fence == 14
+    found.answered(late, 8, 50.1)
+    assert not found.may_publish(50.1)
+    assert found.fence == 7
+    found.observe(8, late.lease, 50.2)
+    assert not found.may_publish(50.2)
+    found.answered(write, None, 50.3)
+    found.observe(14, Lease(owner="c", life="1"), 50.4)
+    assert (found.fence, found.may_publish(50.4)) == (0, False)
 
 
 def test_a_newer_owner_ends_an_ownership() -> None:
@@ -121,12 +147,9 @@ def test_a_member_that_begins_anew_hands_on_what_its_former_life_owned() -> None
 
 def test_it_is_handed_over_once_the_first_in_line_could_go_on() -> None:
     found = keeper("b")
-    assert found.step(10.0, ["b"], ["b"]) is not None
-    found.answered(7, 10.0)
-    assert found.step(20.0, LINE, ["b", "a"]) is not None, "it is too early, and so it is renewed"
-    found.answered(8, 20.0)
-    assert found.step(22.5, LINE, ["b"]) is not None, "the first in line is not ready"
-    found.answered(9, 22.5)
+    found.answered(tried(found, 10.0, ["b"], ["b"]), 7, 10.0)
+    found.answered(tried(found, 20.0, LINE, ["b", "a"]), 8, 20.0)  # it is too early, and so it is renewed
+    found.answered(tried(found, 22.5, LINE, ["b"]), 9, 22.5)  # the first in line is not ready
     assert found.step(23.0, LINE, ["b", "a"]) is None
     assert (found.is_leaving, found.may_publish(23.0)) == (True, False)
     write = found.release(23.1, LINE, ["b", "a"])

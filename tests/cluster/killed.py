@@ -9,6 +9,10 @@ as its service manager does, and begun anew, as with another version; `roll`: th
 other; `stop`: one is stopped for twenty seconds, and goes on; `node`: a node of NATS is killed; `hang`: one is stopped
 for ten seconds, and goes on. Of two members and of two nodes that is rather the one that leads. Where members are only
 ended, no gap may be told.
+
+`all`: every node of NATS is killed at once, and all begin again five seconds later. `--before FOLDER` has members, or
+with `--reads-before` the reader too, begin with the program of that folder, as an earlier commit left it; a member that
+begins anew does so with the program of here.
 """
 
 import argparse
@@ -22,6 +26,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -35,7 +40,8 @@ from tests.support.servers import LOOPBACK, Server
 NAMES = ("amber", "birch", "cedar")
 EXCHANGE = "binance"
 LATELY_NS = 4_000_000_000
-ACTS = ("kill", "end", "roll", "stop", "node", "hang")
+ACTS = ("kill", "end", "roll", "stop", "node", "hang", "all")
+AWAY_S = 5.0
 Key = tuple[str, str, int | str]
 
 
@@ -60,6 +66,11 @@ def simulated(home: Path, rate: float, host: str = LOOPBACK) -> tuple[subprocess
     at = kept.index(f'id = "{EXCHANGE}"') + 1
     kept.insert(at, 'channels = ["trades", "book"]')
     return sandbox, "\n".join(kept[kept.index("[[exchanges]]") :])
+
+
+def program_of(folder: Path) -> tuple[str, ...]:
+    """The beginning of a command line that runs the program of a folder."""
+    return "env", "-C", str(folder.resolve()), f"PYTHONPATH={folder.resolve()}"
 
 
 def pauses(times: list[int]) -> list[float]:
@@ -188,6 +199,15 @@ class World:
         self.nodes[number].go_on()
         return f"the node n{number} was stopped, which led the stream, and went on"
 
+    def all(self) -> str:
+        for node in self.nodes:
+            node.kill()
+        time.sleep(AWAY_S)
+        with ThreadPoolExecutor(len(self.nodes)) as at_once:  # none answers before most are there
+            list(at_once.map(Server.start, self.nodes))
+        self.until_stood_by()
+        return "every node was killed, and came again"
+
     def leader(self) -> int:
         """The number of the node that leads the stream."""
 
@@ -215,15 +235,21 @@ def acts(text: str) -> list[str]:
     return found
 
 
-def main() -> None:
+def asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--acts", type=acts, default=["kill"] * 50)
     parser.add_argument("--rate", type=float, default=19000, help="of the sandbox; 5,000 are trades and books")
     parser.add_argument("--nodes", type=int, default=3, help="of NATS")
     parser.add_argument("--pause", type=float, default=25, help="seconds until the next act")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
+    parser.add_argument("--before", type=Path, help="the folder of the program with which members begin")
+    parser.add_argument("--reads-before", action="store_true", help="the reader has that program too")
     parser.add_argument("--home", type=Path)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = asked()
     home = arguments.home or Path(tempfile.mkdtemp(prefix="cluster-"))
     home.mkdir(exist_ok=True)
     chance = random.Random(arguments.seed)
@@ -233,12 +259,18 @@ def main() -> None:
         stack.callback(sandbox.kill)
         nodes = stack.enter_context(nats_nodes(home, arguments.nodes))
         known = {"exchanges": exchanges, "servers": addresses(nodes), "replicas": min(3, arguments.nodes)}
-        daemons = {name: Daemon(home / name, MEMBER.format(home=home / name, name=name, **known)) for name in NAMES}
+        before = () if arguments.before is None else program_of(arguments.before)
+        daemons = {
+            name: Daemon(home / name, MEMBER.format(home=home / name, name=name, **known), before) for name in NAMES
+        }
         oracle = Daemon(home / "oracle", ORACLE.format(home=home / "oracle", **known))
-        reader = Daemon(home / "reader", READER.format(home=home / "reader", exchange=EXCHANGE, **known))
+        reads = READER.format(home=home / "reader", exchange=EXCHANGE, **known)
+        reader = Daemon(home / "reader", reads, before if arguments.reads_before else ())
         for daemon in (*daemons.values(), oracle, reader):
             stack.callback(daemon.abandon)
             daemon.start()
+        for daemon in daemons.values():
+            daemon.inside = ()
         watching = Watching(reader, json.loads(str(known["servers"])))
         world = World(daemons, nodes, watching, chance)
         owner, _ = until_owned(daemons)

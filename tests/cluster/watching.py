@@ -13,6 +13,10 @@ LOOK_S = 0.1
 REPORTS = "$KV.cluster-leases.member.>"
 
 
+async def _is_expected(_error: Exception) -> None:
+    """Servers that are gone are the point."""
+
+
 class Watching:
     """It looks on in a thread of its own, from `begin` to `end`.
 
@@ -66,7 +70,9 @@ class Watching:
     async def _look(self) -> None:
         import nats
 
-        client = await nats.connect(self._servers, max_reconnect_attempts=-1, reconnect_time_wait=0.5)
+        client = await nats.connect(
+            self._servers, max_reconnect_attempts=-1, reconnect_time_wait=0.5, error_cb=_is_expected
+        )
         await client.subscribe(REPORTS, cb=self._take)
         size, at = 0, time.monotonic()
         while not self._is_over.is_set():

@@ -8,11 +8,20 @@ import click
 import msgspec
 
 from aggregator.cli import cluster_apply, cluster_top, fail
-from aggregator.cli.cluster_view import CONFIG, ClusterView, ask_servers, in_force, read_member, shards_of, view_of
+from aggregator.cli.cluster_view import (
+    CONFIG,
+    ClusterView,
+    ClusterWatch,
+    ask_servers,
+    in_force,
+    read_member,
+    shards_of,
+    view_of,
+)
 from aggregator.cli.completing import exchanges
 from aggregator.cli.table import print_rows
 from aggregator.cluster.ranking import line_of, score
-from aggregator.cluster.store import DRAIN, ClusterStore
+from aggregator.cluster.store import DRAIN, MEMBER, ClusterStore, Replaced
 from aggregator.daemon.printable import printable
 from aggregator.records import SECOND_NS
 
@@ -134,3 +143,34 @@ def drain(config: Path, undo: bool, host: str) -> None:
         raise fail(f"no member of the cluster is named {host!a:.80}; `aggregator cluster status` names them")
     said = "owns its share again" if undo else "drains; `aggregator cluster status` shows how far it is"
     click.echo(f"{host}: {said}")
+
+
+@command.command(name="forget")
+@CONFIG
+@click.argument("host")
+def forget(config: Path, host: str) -> None:
+    """Forget HOST, which is gone for good: what it has told of itself, and that it drains.
+
+    One that is alive is refused. One that comes back tells of itself again, and owns its share.
+    """
+    _, keys = read_member(config)
+
+    async def remove(store: ClusterStore) -> str:
+        watch = ClusterWatch(store)
+        await watch.begin()
+        if watch.view().is_alive(host):
+            return f"{host} is alive: end its daemon first, or have it own nothing with `aggregator cluster drain`"
+        kept = [watch.entries.get(f"{kind}.{host}") for kind in (MEMBER, DRAIN)]
+        found = [entry for entry in kept if entry is not None and entry.value is not None]
+        if not found:
+            return f"no member of the cluster is named {host!a:.80}; `aggregator cluster status` names them"
+        try:
+            for entry in found:
+                await store.remove(entry.key, entry.revision)
+        except Replaced:
+            return f"{host} has come back: `aggregator cluster status` shows it"
+        return ""
+
+    if refusal := ask_servers(keys, remove):
+        raise fail(refusal)
+    click.echo(f"{host}: is forgotten")

@@ -15,9 +15,19 @@ from msgspec import Struct, structs
 
 from aggregator.catalog.registry import known_channels, known_keys
 from aggregator.cli import EXIT_CONFIG, counted, fail
-from aggregator.cli.cluster_view import ANSWER_S, CONFIG, ClusterView, ClusterWatch, ask_servers, in_force, read_member
+from aggregator.cli.cluster_view import (
+    ANSWER_S,
+    CONFIG,
+    ClusterView,
+    ClusterWatch,
+    ask_servers,
+    in_force,
+    read_member,
+    view_of,
+)
 from aggregator.cli.run import saying_mistakes
 from aggregator.cli.table import print_rows
+from aggregator.cluster.ranking import line_of
 from aggregator.cluster.shared import MOST_BYTES, SharedConfig, written
 from aggregator.cluster.store import ClusterStore, Replaced
 from aggregator.config.config import Config, load_config, read_shared_file, shared_file
@@ -40,6 +50,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     silent: those that have said neither
     away: those of which nothing has been heard for longer than a lease lasts, as they are stopped, dead or cut off
     restored: the number of the revision by which it was taken back; 0: it was not
+    later: the number of a revision that somebody else has put since; 0: there is none
     """
 
     revision: int
@@ -49,6 +60,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     silent: list[str]
     away: list[str]
     restored: int = 0
+    later: int = 0
 
 
 @click.command(name="apply")
@@ -80,7 +92,7 @@ def apply(config: Path, rollback: int | None, dry_run: bool, wait: float, file: 
     if (file is None) == (rollback is None):
         raise click.UsageError("name a FILE, or --rollback")
     found, keys = read_member(config)
-    revisions, last = ask_servers(keys, lambda store: store.revisions())
+    revisions, last, view = ask_servers(keys, _as_it_stands)
     newest = revisions[-1] if revisions else SharedConfig()
     if file is not None:
         with saying_mistakes():
@@ -96,6 +108,8 @@ def apply(config: Path, rollback: int | None, dry_run: bool, wait: float, file: 
         raise fail(f"it takes more than the {MOST_BYTES} bytes that a message may have", EXIT_CONFIG)
     for words in _differences(in_force(config, found, newest), after):
         click.echo(words)
+    for words in _unmet(after, view):
+        click.echo(words)
     if dry_run:
         return
     put = structs.replace(wanted, ts=time.time_ns(), by=_whoever())
@@ -103,6 +117,11 @@ def apply(config: Path, rollback: int | None, dry_run: bool, wait: float, file: 
     if outcome is None:
         raise fail("somebody else has put a revision meanwhile: look at `aggregator cluster history`, and try again")
     _say(outcome, newest, wait)
+
+
+async def _as_it_stands(store: ClusterStore) -> tuple[list[SharedConfig], int, ClusterView]:
+    """The revisions that are kept, the number of the last, and the cluster."""
+    return *await store.revisions(), await view_of(store)
 
 
 def _judged(config: Path, held: ConfigFile) -> Config:
@@ -139,6 +158,15 @@ def _differences(before: Config, after: Config) -> Iterator[str]:
             yield f"other {key} of members"
 
 
+def _unmet(after: Config, view: ClusterView) -> Iterator[str]:
+    """Tell in words which exchanges no member that is known may own, be it silent now."""
+    known = [structs.replace(report.member, is_draining=False) for report in view.members.values()]
+    needs = {} if after.cluster is None or not known else after.cluster.needs or {}
+    for id, labels in needs.items():
+        if not line_of(id, known, labels):
+            yield f"{id}: needs {', '.join(labels)}, and no member has that: nobody owns it until one does"
+
+
 def _whoever() -> str:
     """The user and the host that put a revision."""
     user = "?"
@@ -168,7 +196,7 @@ async def _put(store: ClusterStore, put: SharedConfig, newest: SharedConfig, las
 
 
 async def _heard(store: ClusterStore, number: int, wait: float) -> Outcome:
-    """Wait until each member that is alive goes by a revision, or one says that it cannot."""
+    """Wait until each member that is alive goes by a revision, or one says that it cannot, or there is a later one."""
     watch = ClusterWatch(store)
     await watch.begin()
     following = asyncio.create_task(watch.follow())
@@ -176,7 +204,7 @@ async def _heard(store: ClusterStore, number: int, wait: float) -> Outcome:
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
-                while (outcome.silent or outcome.waiting) and not outcome.refused:
+                while (outcome.silent or outcome.waiting) and not (outcome.refused or outcome.later):
                     if following.done():
                         following.result()
                     await asyncio.sleep(LOOK_S)
@@ -199,6 +227,7 @@ def _outcome(view: ClusterView, number: int) -> Outcome:
         waiting=[name for name, is_waiting in going.items() if is_waiting and name not in refused],
         silent=[name for name in alive if name not in going and name not in refused],
         away=[name for name, report in view.members.items() if name not in alive and report.revision != number],
+        later=view.shared.revision if view.shared.revision > number else 0,
     )
 
 
@@ -212,6 +241,9 @@ def _say(outcome: Outcome, newest: SharedConfig, wait: float) -> None:
         names = ", ".join(outcome.refused)
         said = f"revision {outcome.restored} is as before" if outcome.restored else "somebody else has put another one"
         raise fail(f"{names} cannot go by revision {number}, and so nothing is changed: {said}", EXIT_CONFIG)
+    if outcome.later:
+        look = "look at `aggregator cluster history`"
+        raise fail(f"revision {number} is put, and somebody else has put {outcome.later} since, which counts: {look}")
     is_same = number == newest.revision
     click.echo(printable(f"revision {number}{' is this already' if is_same else ''}: {_by(outcome)}"))
     for name in outcome.away:

@@ -168,9 +168,10 @@ class ClusterStore:
         headers = {} if last is None else {REPLACES: str(last)}
         return await self._publish(f"{self._root}{key}", encode(value), headers)
 
-    async def remove(self, key: str) -> None:
-        """Remove an entry. Raises Unanswered."""
-        await self._publish(f"{self._root}{key}", b"", {"KV-Operation": "DEL"})
+    async def remove(self, key: str, last: int | None = None) -> None:
+        """Remove an entry, of a revision or of any. Raises Replaced, Unanswered."""
+        headers = {} if last is None else {REPLACES: str(last)}
+        await self._publish(f"{self._root}{key}", b"", {**headers, "KV-Operation": "DEL"})
 
     async def share(self, shared: SharedConfig, last: int) -> int:
         """Put a revision of the shared configuration after the last one; gives its number. Raises Replaced, Unanswered.

@@ -10,18 +10,24 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 from nats.js import JetStreamContext
 from nats.js.errors import ServiceUnavailableError
 
 from aggregator.bus.bus import Bus
 from aggregator.cli import group
-from aggregator.cluster.lease import LeaseTiming
+from aggregator.cli.cluster_apply import _put
+from aggregator.cli.cluster_view import ClusterView
+from aggregator.cluster.lease import TTL_S, LeaseTiming
 from aggregator.cluster.member import Member
+from aggregator.cluster.ranking import ClusterMember
+from aggregator.cluster.report import MemberReport
 from aggregator.cluster.settings import ClusterKeys
 from aggregator.cluster.shared import SharedConfig
-from aggregator.cluster.store import Replaced, open_store
+from aggregator.cluster.store import ClusterStore, Replaced, encode, open_store
 from aggregator.config.config import sinks_without_file
 from aggregator.errors import AggregatorError
 from aggregator.records import BookSnapshot, Gap, Trade
@@ -48,6 +54,7 @@ id = "okx"
 channels = ["trades"]
 symbols = ["*"]
 """
+REPORT = MemberReport(member=ClusterMember(name="birch", life="1"), ts=1)
 # A host that has an exchange from elsewhere already cannot gather it itself.
 FROM_ELSEWHERE = """
 [[sources]]
@@ -76,6 +83,15 @@ async def until(holds: Callable[[], bool], seconds: float = 40.0) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.05)
+
+
+async def written_by_others(server: Server, **entries: bytes) -> None:
+    """Write entries of the bucket as they are: `member_x` is the key `member.x`."""
+    await (await open_store(keys(server))).close()  # the buckets are made then
+    client = await nats.connect(f"nats://127.0.0.1:{server.port}")
+    for key, value in entries.items():
+        await client.jetstream().publish(f"$KV.cluster-leases.{key.replace('_', '.')}", value)
+    await client.close()
 
 
 class Host:
@@ -273,6 +289,110 @@ def test_what_the_servers_refuse_is_told_in_words(
     assert both.apply(OKX, code=1) == said
 
 
+def test_a_host_that_is_gone_for_good_is_forgotten(server: Server, tmp_path: Path) -> None:
+    server.start()
+    both = Cluster(tmp_path, server)
+    amber = both.members["amber"]
+    amber.start()
+    try:
+        asyncio.run(
+            written_by_others(server, member_birch=encode(REPORT), drain_birch=b"1", drain_cedar=b"1", member_x=b"{")
+        )
+        both.until(lambda found: {"amber", "birch"} <= found["members"].keys())
+        assert both.status()["draining"] == ["birch", "cedar"]
+        assert "amber is alive: end its daemon first" in both.run("forget", "amber", code=1)
+        assert "birch is alive" in both.run("forget", "birch", code=1)
+        assert "no member of the cluster is named '*'" in both.run("forget", "*", code=1)
+        assert both.run("forget", "cedar") == "cedar: is forgotten\n", "a host that only has a mark is one too"
+        assert both.run("forget", "x") == "x: is forgotten\n", "and one of which nothing can be read"
+        amber.end(signal.SIGKILL)
+        time.sleep(TTL_S + 1)
+        assert both.run("forget", "birch") == "birch: is forgotten\n"
+        found = both.status()
+        assert (list(found["members"]), found["draining"]) == (["amber"], [])
+        assert "no member of the cluster is named 'birch'" in both.run("forget", "birch", code=1)
+        assert "no member of the cluster is named 'birch'" in both.run("drain", "birch", code=1)
+        amber.start()
+        both.until(lambda _: both.is_alive("amber"))
+        assert both.status()["draining"] == []
+    finally:
+        amber.abandon()
+
+
+def test_a_host_that_comes_back_while_it_is_forgotten_stays(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.start()
+    both = Cluster(tmp_path, server)
+    asyncio.run(written_by_others(server, member_birch=encode(REPORT), drain_birch=b"1"))
+    remove = ClusterStore.remove
+
+    async def removes(store: ClusterStore, key: str, last: int | None = None) -> None:
+        await store.replace(key, REPORT, None)
+        await remove(store, key, last)
+
+    monkeypatch.setattr(ClusterStore, "remove", removes)
+    monkeypatch.setattr(ClusterView, "is_alive", lambda _view, _name: False)
+    assert "birch has come back" in both.run("forget", "birch", code=1)
+    assert both.status()["draining"] == ["birch"]
+
+
+def test_what_no_member_can_own_is_told(server: Server, tmp_path: Path) -> None:
+    server.start()
+    both = Cluster(tmp_path, server)
+    needs = f'[cluster.needs]\nokx = ["asia", "fast"]\n{OKX}'
+    said = both.apply(needs)
+    assert "nobody owns it" not in said, "where no member is known that says nothing"
+    labelled = structs.replace(REPORT, member=structs.replace(REPORT.member, labels=("asia",)))
+    asyncio.run(written_by_others(server, member_birch=encode(labelled)))
+    warning = "okx: needs asia, fast, and no member has that: nobody owns it until one does\n"
+    assert both.apply(needs, "--dry-run") == warning
+    assert warning in both.apply(needs, "--wait", "1", code=1)
+    able = structs.replace(REPORT, member=structs.replace(REPORT.member, labels=("fast", "asia"), is_draining=True))
+    asyncio.run(written_by_others(server, member_birch=encode(able)))
+    assert both.apply(needs, "--dry-run") == ""
+
+
+def test_of_two_who_apply_at_once_one_is_told_so(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.start()
+    both = Cluster(tmp_path, server)
+    share, path = ClusterStore.share, both.home / "shared.toml"
+    path.write_text(OKX)
+    command = [*PROGRAM, "cluster", "apply", "-c", str(both.members["amber"].config), str(path)]
+    at_once = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(3)]
+    said = sorted(each.communicate()[0].decode() for each in at_once)
+    count = len(both.run("history", "--json").splitlines())
+    assert count == 1, said
+    assert all("revision 1" in each or "somebody else has put a revision meanwhile" in each for each in said), said
+
+    async def shares(store: ClusterStore, put: SharedConfig, last: int) -> int:
+        await share(store, structs.replace(put, text="other", by="somebody@else"), last)
+        return await share(store, put, last)
+
+    monkeypatch.setattr(ClusterStore, "share", shares)
+    assert "somebody else has put a revision meanwhile" in both.apply(OKX.replace("trades", "book"), code=1)
+    assert both.run("history").count("\n") == 3
+    assert "somebody@else" in both.run("history")
+
+
+async def test_a_revision_that_another_one_follows_while_members_are_awaited_is_told(server: Server) -> None:
+    server.start()
+    store = await open_store(keys(server))
+    try:
+        await store.replace("member.birch", REPORT, None)
+        putting = asyncio.create_task(_put(store, SharedConfig(text="mine"), SharedConfig(), 0, 30.0))
+        while not (await store.revisions())[0]:  # noqa: ASYNC110 - the other task puts it
+            await asyncio.sleep(0.05)
+        later = await put(server, "of somebody else", 1)
+        outcome = await asyncio.wait_for(putting, 10)
+        assert outcome is not None
+        assert (outcome.revision, outcome.later) == (1, later)
+    finally:
+        await store.close()
+
+
 async def test_a_screen_tells_what_the_servers_refuse(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("textual")
     from textual.widgets import Static
@@ -320,6 +440,16 @@ class Cluster:
 
     def revisions(self) -> dict[str, int]:
         return {name: report.get("revision", 0) for name, report in self.status()["members"].items()}
+
+    def until(self, holds: Callable[[dict[str, Any]], bool], seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while not holds(self.status()):
+            if time.monotonic() > end:
+                raise TimeoutError(self.run("status"))
+            time.sleep(0.5)
+
+    def is_alive(self, name: str) -> bool:
+        return any(line.startswith(f"{name}\talive") for line in self.run("status").splitlines())
 
     def until_owned(self, *shards: str) -> dict[str, str]:
         """Wait until each of these shards, and none else, has its records written."""

@@ -96,15 +96,16 @@ def explain(config: Path, exchange: str) -> None:
     able = [report.member for name, report in view.members.items() if view.is_alive(name) and name not in view.draining]
     line = line_of(exchange, able, needs)
     owner = view.owner(exchange)
-    click.echo(f"{exchange}: {f'owned by {owner}, by lease {lease.fence}' if owner and lease else 'owned by nobody'}")
+    told = f"owned by {owner}, by lease {lease.fence}" if owner and lease else "owned by nobody"
+    click.echo(printable(f"{exchange}: {told}"))
     for place, name in enumerate(line, 1):
         member = view.members[name].member
         share = view.share(name, exchange)
         ready = "could go on at once" if exchange in member.ready else "could not go on at once"
         told = "it does not gather it" if share is None else f"{share.readiness:.0%} of its topics lack nothing"
-        click.echo(f"{place}. {name}: score {score(exchange, name, member.weight):.3f}; {ready}: {told}")
+        click.echo(f"{place}. {printable(name)}: score {score(exchange, name, member.weight):.3f}; {ready}: {told}")
     for name in sorted(view.members.keys() - set(line)):
-        click.echo(f"-  {name}: {_why_not(view, name, needs)}")
+        click.echo(f"-  {printable(name)}: {_why_not(view, name, needs)}")
     if owner and line and line[0] != owner:
         is_ready = exchange in view.members[line[0]].member.ready
         click.echo(f"{line[0]} is first in line, and gets it {'within a lease' if is_ready else 'once it is ready'}")

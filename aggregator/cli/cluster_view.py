@@ -24,6 +24,7 @@ from aggregator.cluster.store import (
     BucketEntry,
     ClusterStore,
     Unanswered,
+    is_drain_mark,
     open_store,
     read_lease,
 )
@@ -175,10 +176,10 @@ def view_from(entries: Mapping[str, BucketEntry], shared: SharedConfig, ts: int)
     def of(kind: str) -> dict[str, BucketEntry]:
         return {k.removeprefix(f"{kind}."): e for k, e in entries.items() if k.startswith(f"{kind}.")}
 
-    told = {name: (read_report(entry.value), entry.ts) for name, entry in of(MEMBER).items()}
+    told = {name: (read_report(entry.value, name), entry.ts) for name, entry in of(MEMBER).items()}
     members = {name: structs.replace(report, ts=at) for name, (report, at) in told.items() if report is not None}
     leases = {name: lease for name, entry in of(LEASE).items() if (lease := read_lease(entry.value)) is not None}
-    draining = [name for name, entry in of(DRAIN).items() if entry.value is not None]
+    draining = [name for name, entry in of(DRAIN).items() if is_drain_mark(entry.value)]
     return ClusterView(
         ts=ts,
         shared=shared,

@@ -37,15 +37,17 @@ from aggregator.cluster.store import (
     StreamRefused,
     Unanswered,
     frame_of,
-    lines_of,
+    is_drain_mark,
     open_store,
     read_lease,
 )
 from aggregator.cluster.turns import AGREED_S, LONGEST_S, is_turn
 from aggregator.cluster.writer import MOST_FRAME_BYTES, ShardWriter
-from aggregator.errors import UNREADABLE, AggregatorError, in_short
-from aggregator.records import BookSnapshot, Channel, Record, decode_record
+from aggregator.errors import AggregatorError, in_short
+from aggregator.records import BookSnapshot, Channel, Record
 from aggregator.sinks.brokers.nats_client import said
+from aggregator.sources.nats import Taken
+from aggregator.sources.nats_batches import ForeignMessage
 from aggregator.sources.source import LinkBroken
 
 TICK_S = 0.25
@@ -61,6 +63,7 @@ LONGEST_PAUSE_S = 5.0
 MOST_REFUSALS = 20  # in a row; then the stream is read anew
 CLOCK_S = 30.0  # between two looks at the clock of the servers
 CLOCK_OFF_S = 1.0  # a clock that is further from it is told
+MOST_UNREADABLE = 100  # entries that are none are told by name
 LEAVE_S = 5.0  # a member that ends has so long to give up what it owns
 
 T = TypeVar("T")
@@ -101,6 +104,7 @@ class MemberShard:
         self.was_owned = False
         self.is_dropped = False  # it is to be gathered by nobody any more
         self.trouble = ""  # why it cannot be written
+        self.has_foreign = False  # a message of others was found in its stream, and told
 
     def is_ready(self, now: float) -> bool:
         """Tell whether this member could go on with it at once."""
@@ -157,6 +161,7 @@ class Member:
         self._heard = 0  # the newest revision of the bucket
         self._members: dict[str, tuple[MemberReport, float]] = {}
         self._draining: set[str] = set()
+        self._unreadable: set[str] = set()  # keys of entries that are none, as was told
         self._own_revision = 0
         self._read_back = ReadBack()
         self._doubled_until = 0.0
@@ -347,10 +352,14 @@ class Member:
         """Look at every lease again and again."""
         await self._has_tried.wait()
         while True:
-            now = time.monotonic()
+            now, is_well = time.monotonic(), True
             for shard in list(self.shards.values()):
-                self._look_at(shard, now)
-            await asyncio.sleep(TICK_S)
+                try:
+                    self._look_at(shard, now)
+                except Exception:
+                    log.exception("cluster: %s: an error of our own", shard.name)
+                    is_well = False
+            await asyncio.sleep(TICK_S if is_well else LONGEST_PAUSE_S)
 
     async def _for_each(
         self, all_of: Callable[[], Iterable[T]], call: Callable[[T], Coroutine[object, object, None]]
@@ -603,26 +612,37 @@ class Member:
     def _entry(self, entry: BucketEntry, now: float) -> None:
         self._heard = max(self._heard, entry.revision)
         kind, _, name = entry.key.partition(".")
+        found: object
         if kind == LEASE:
             self._leases[name] = entry
+            found = lease = read_lease(entry.value)
             shard = self.shards.get(name)
-            if shard is None:
-                return
-            shard.keeper.observe(entry.revision, read_lease(entry.value), now)
-            shard.wake.set()
+            if shard is not None:
+                shard.keeper.observe(entry.revision, lease, now)
+                shard.wake.set()
         elif kind == MEMBER:
             if name == self._keys.name:
                 self._read_back.heard(entry.revision)
-            report = read_report(entry.value)
+            found = report = read_report(entry.value, name)
             if report is None:
                 self._members.pop(name, None)
             else:
                 self._members[name] = report, now
                 self._look_for_double(report, entry.revision, now)
-        elif kind == DRAIN and entry.value is None:
-            self._draining.discard(name)
         elif kind == DRAIN:
-            self._draining.add(name)
+            found = is_drain_mark(entry.value)
+            (self._draining.add if found else self._draining.discard)(name)
+        else:
+            return
+        if not found and entry.value is not None:
+            self._say_unreadable(entry)
+
+    def _say_unreadable(self, entry: BucketEntry) -> None:
+        """Tell once of an entry that no member and no command has written: it counts as one that was removed."""
+        if entry.key not in self._unreadable and len(self._unreadable) < MOST_UNREADABLE:
+            self._unreadable.add(entry.key)
+            place = f"entry {entry.revision} of the bucket {self._keys.bucket}"
+            log.warning("cluster: %s, %r, is none of this version, and is passed over", place, entry.key)
 
     def _look_for_double(self, report: MemberReport, revision: int, now: float) -> None:
         """Notice another host that has this member's name: neither of the two owns anything then."""
@@ -685,7 +705,7 @@ class Member:
     async def _read_frames(self, store: ClusterStore, shard: MemberShard) -> None:
         """Follow what the stream of a shard holds."""
         await self._have_stream(store, shard)
-        reader = store.frames(shard.name)
+        reader, frames = store.frames(shard.name), store.frames_at(shard.name)
         first, last = await reader.numbers()
         writer = shard.writer
         if last < writer.place or first > last:  # the stream was made anew, has lost its end, or holds nothing
@@ -695,18 +715,34 @@ class Member:
         await reader.begin(begin)
         while True:
             for taken in await reader.read():
-                fence, epoch, number = frame_of(taken)
-                shard.share.epoch = epoch
-                records: list[Record] = []
-                for line in lines_of(taken):
-                    try:
-                        records.append(decode_record(line))
-                    except UNREADABLE:
-                        log.warning("cluster: %s: a record of a later version is passed over", shard.name)
-                writer.heard(taken.number, fence, number, records)
+                if taken.message.subject == frames:
+                    self._hear(shard, taken)
+                else:
+                    self._say_foreign(shard, taken, "no owner writes there")
                 shard.is_read = shard.is_read or taken.is_newest or taken.number >= last
                 await asyncio.sleep(0)
             shard.wake.set()
+
+    def _hear(self, shard: MemberShard, taken: Taken) -> None:
+        """Take a message that stands where frames do; the next frame follows it, whoever has written it."""
+        try:
+            origin, records, later = frame_of(taken)
+        except ForeignMessage as error:
+            self._say_foreign(shard, taken, str(error))
+            shard.writer.heard(taken.number, 0, 0, [])
+            return
+        if later:
+            log.warning("cluster: %s: %d records of a later version are passed over", shard.name, later)
+        shard.share.epoch = origin.epoch
+        shard.writer.heard(taken.number, origin.fence, origin.last, list(records))
+
+    def _say_foreign(self, shard: MemberShard, taken: Taken, why: str) -> None:
+        """Tell of the first message in the stream of a shard that no member has written."""
+        if not shard.has_foreign:
+            shard.has_foreign = True
+            place = f"message {taken.number} of the stream {self._keys.stream_of(shard.name)}"
+            how = f"is passed over, as each like it is: have nobody else write below {self._keys.prefix_of(shard.name)}"
+            log.warning("cluster: %s at %r: %s; it %s", place, taken.message.subject, why, how)
 
     async def _publish(self, store: ClusterStore, shard: MemberShard) -> None:
         """Write the stream of a shard while this member owns it. Raises OSError, LinkBroken: it cannot be followed."""

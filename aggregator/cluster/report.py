@@ -4,6 +4,7 @@ import msgspec
 from msgspec import Struct, field
 
 from aggregator.cluster.ranking import ClusterMember
+from aggregator.errors import UNREADABLE
 
 UNHEARD_S = 6.0  # half of what a lease lasts: so long whoever could go on is taken for ready
 LOOKED_S = 1.0  # more than that passes between two looks only where the process was held up
@@ -68,12 +69,13 @@ class MemberReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     troubles: tuple[str, ...] = ()
 
 
-def read_report(value: bytes | None) -> MemberReport | None:
-    """The report of an entry; null where it was removed or cannot be read."""
+def read_report(value: bytes | None, name: str) -> MemberReport | None:
+    """The report of a member's entry; null where it was removed, cannot be read, or is another one's."""
     try:
-        return None if value is None else msgspec.json.decode(value, type=MemberReport)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        found = None if value is None else msgspec.json.decode(value, type=MemberReport)
+    except UNREADABLE:
         return None
+    return None if found is None or found.member.name != name else found
 
 
 class ReadBack:

@@ -7,8 +7,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
+from aggregator.errors import UNREADABLE
+
 MOST_BYTES = 900_000  # a server takes messages of 1 MiB unless it is told otherwise
 KEPT = 64  # revisions: a bucket keeps no more
+LATEST = 1 << 63  # ns
 DEL = "\x7f"
 
 
@@ -31,10 +34,15 @@ class SharedConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def read_shared(value: bytes | None, revision: int) -> SharedConfig:
     """Read a revision as the bucket holds it. Raises ValueError where it is none."""
+    if value is None:
+        return SharedConfig(revision=revision)
     try:
-        return structs.replace(msgspec.json.decode(value or b"{}", type=SharedConfig), revision=revision)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        found = structs.replace(msgspec.json.decode(value, type=SharedConfig), revision=revision)
+    except UNREADABLE as error:
         raise ValueError(f"revision {revision} of the shared configuration cannot be read: {error}") from None
+    if not 0 <= found.ts < LATEST or not (found.text or (found.ts and found.by)):
+        raise ValueError(f"revision {revision} of the shared configuration was put by no `aggregator cluster apply`")
+    return found
 
 
 def written(values: Mapping[str, Any]) -> str:

@@ -18,13 +18,13 @@ from aggregator.cluster.lease import Lease
 from aggregator.cluster.settings import ClusterKeys
 from aggregator.cluster.shared import KEPT, SharedConfig, read_shared
 from aggregator.cluster.writer import FrameWrite
+from aggregator.errors import UNREADABLE
 from aggregator.records import SECOND_NS, Record
 from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, FENCE, Watch, answered, connect, said
 from aggregator.sinks.naming import NATS, Places
 from aggregator.sinks.values import write_bytes
-from aggregator.sources.nats import NatsSourceKeys, StreamReader, Taken
-from aggregator.sources.nats_batches import FORM
-from aggregator.sources.source import LinkBroken
+from aggregator.sources.nats import FRAMES, NatsSourceKeys, StreamReader, Taken
+from aggregator.sources.nats_batches import BatchOrigin, ForeignMessage, origin_of, records_in
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -38,6 +38,7 @@ HEADERS_BYTES = 1024  # left free in a message
 AT_ONCE = 100  # records are handed out before others have their turn
 WRONG_LAST = frozenset({10071, 10164})  # the server's numbers for a write that follows something else
 LEASE, MEMBER, DRAIN = "lease", "member", "drain"  # the keys of the bucket of leases begin so
+GREATEST_FENCE = 10**18  # no server counts so far, and readers take no number with more digits
 SHARED = "members"  # the key of the shared configuration, in a bucket of its own
 
 encode = msgspec.json.Encoder().encode
@@ -194,7 +195,11 @@ class ClusterStore:
             BEFORE: str(before),
             FENCE: str(frame.fence),
         }
-        return await self._publish(f"{self._keys.prefix_of(shard)}.frames", frame.payload, headers)
+        return await self._publish(self.frames_at(shard), frame.payload, headers)
+
+    def frames_at(self, shard: str) -> str:
+        """The subject of the frames of a shard; whatever else its stream holds is of others."""
+        return f"{self._keys.prefix_of(shard)}.{FRAMES}"
 
     async def hand_out(self, shard: str, fence: int, first: int, records: Sequence[Record]) -> None:
         """Hand each record to those who listen, numbered from `first` on within an ownership. Raises errors of NATS.
@@ -320,9 +325,18 @@ def _keys(stream: str, prefix: str) -> NatsSourceKeys:
 def read_lease(value: bytes | None) -> Lease | None:
     """The lease of an entry; null where it was removed or cannot be read."""
     try:
-        return None if value is None else msgspec.json.decode(value, type=Lease)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        found = None if value is None else msgspec.json.decode(value, type=Lease)
+    except UNREADABLE:
         return None
+    return None if found is None or not 0 <= found.fence < GREATEST_FENCE else found
+
+
+def is_drain_mark(value: bytes | None) -> bool:
+    """Tell whether an entry is a mark that a member is to own nothing: it says when it was made."""
+    try:
+        return value is not None and msgspec.json.decode(value, type=int) > 0
+    except UNREADABLE:
+        return False
 
 
 async def open_store(keys: ClusterKeys) -> ClusterStore:
@@ -341,17 +355,10 @@ async def open_store(keys: ClusterKeys) -> ClusterStore:
     return store
 
 
-def frame_of(taken: Taken) -> tuple[int, str, int]:
-    """The fencing number, the epoch, and the number of the last record of a frame. Raises LinkBroken."""
-    headers = taken.message.headers or {}
-    found = FORM.fullmatch(headers.get(BATCH, ""))
-    fence, epoch = headers.get(FENCE, ""), headers.get(EPOCH)
-    if found is None or not epoch or not (fence.isascii() and fence.isdecimal()):
-        raise LinkBroken(f"a message at {taken.message.subject!r} is none of a member of this version")
-    return int(fence), epoch, int(found[2])
-
-
-def lines_of(taken: Taken) -> Sequence[bytes]:
-    """The lines of a frame."""
-    lines: list[bytes] = taken.message.data.splitlines()
-    return lines
+def frame_of(taken: Taken) -> tuple[BatchOrigin, Sequence[Record], int]:
+    """A frame, its records, and how many more are of a later version. Raises ForeignMessage."""
+    origin = origin_of(taken.message.headers)
+    if not origin.fence:
+        raise ForeignMessage("no owner has written it")
+    records, later = records_in(origin, taken.message.data)
+    return origin, records, len(later)

@@ -352,6 +352,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "it begins it anew all the same",
         ),
         Bound("cluster.member.MOST_REFUSALS", "refusals", "of one stream, in a row", "what it holds is read anew"),
+        Bound("cluster.member.MOST_UNREADABLE", "keys", "of entries that are none, told in the log", "others are not"),
         Bound("cluster.shared.MOST_BYTES", "bytes", "of a configuration that members share", "it is refused"),
         Bound("cluster.shared.KEPT", "revisions", "of it, to go back to", "the oldest go"),
     ),

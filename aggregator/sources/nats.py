@@ -6,6 +6,7 @@ Consumers: https://docs.nats.io/nats-concepts/jetstream/consumers
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,7 +19,7 @@ from aggregator.bus.history import Cursor
 from aggregator.bus.selection import Selection, parse_pattern, topic_of
 from aggregator.records import SECOND_NS
 from aggregator.sinks.brokers.nats_client import MOST_BUCKETS, NatsKeys, Watch, answered, bucket_names, connect
-from aggregator.sources.nats_batches import Batches, BatchOrigin, hole, origin_of
+from aggregator.sources.nats_batches import Batches, BatchOrigin, ForeignMessage, hole, origin_of, records_in
 from aggregator.sources.source import KnownPlace, LinkBroken, Passage, Source
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ SILENT = 3  # times as long: every request is answered by then, be it with nothi
 UNUSED_S = 60.0  # the server forgets a consumer that nobody asks any more
 OVER = frozenset({"404", "408"})  # the status that ends what was asked for, where nothing is wrong
 MOST_WAITING_BYTES = 64_000_000  # messages that are not read yet take so much; those beyond are lost, and told
+FRAMES = "frames"  # owners in a cluster write at this subject below the prefix
+
+log = logging.getLogger("aggregator.sources")
 
 
 class NatsSourceKeys(NatsKeys, frozen=True, kw_only=True):
@@ -147,8 +151,8 @@ class StreamReader(MessageReader):
         await self.listen(self._inbox)
 
     async def _take(self, message: "Msg") -> None:
-        status = (message.headers or {}).get("Status")
-        if status is None:
+        status = (message.headers or {}).get("Status") or "no status"
+        if message.subject != self._inbox:  # a stored message has its own subject, whatever its headers say
             about = message.metadata
             ts = round(about.timestamp.timestamp() * SECOND_NS)
             self._asked -= 1
@@ -192,6 +196,7 @@ class NatsLink:
         self._held: Sequence[Taken] = ()  # messages that came while the link was opened
         self._begun: list[Passage] = []
         self._fence = 0  # the greatest number of an ownership that has come
+        self._has_told = False  # of a message that is passed over
         self._next = self._mark = 0  # the number of the next message, and of one before which all was given
 
     # --- it begins
@@ -232,17 +237,40 @@ class NatsLink:
         if known is not None and self.is_resumed:
             now = time.time_ns()
             gap = hole("expired", now, now) if first > number else None
-            self._next = max(number, first)
+            self._next = max(self._next, first)
             self._begun = [Passage(known.cursor, gap=gap, is_live=number > last, mark=number)]
 
     async def _wait_for_first(self) -> BatchOrigin:
-        """Wait for the first message, however long that takes: it tells which daemon writes."""
-        while not self._held:
-            self._held = await self._reader.read()
-        message = self._held[0].message
-        origin = origin_of(message.headers, message.subject)
-        self.daemon = origin.daemon
+        """Wait for the first message of a daemon, however long that takes: it tells which one writes."""
+        while True:
+            held = await self._reader.read()
+            for at, taken in enumerate(held):
+                try:
+                    origin = self._origin(taken)
+                    records_in(origin, taken.message.data)
+                except ForeignMessage as error:
+                    self._pass_over(taken, error)
+                else:
+                    self.daemon, self._held = origin.daemon, held[at:]
+                    return origin
+
+    def _origin(self, taken: Taken) -> BatchOrigin:
+        """Read the headers of a message. Raises ForeignMessage."""
+        origin, subject = origin_of(taken.message.headers), taken.message.subject
+        if origin.fence and taken.number and subject != f"{self._keys.prefix}.{FRAMES}":
+            raise ForeignMessage("no owner writes there")
         return origin
+
+    def _pass_over(self, taken: Taken, error: ForeignMessage) -> None:
+        """Leave a message out that no daemon has written; the first of a link is told."""
+        number, stream = taken.number, self._keys.stream
+        if number > 0 and number == self._next:
+            self._next = number + 1
+        if not self._has_told:
+            self._has_told = True
+            place = f"message {number} of the stream {stream}" if number else "a message"
+            how = "is passed over, as each like it is: give each daemon that writes a prefix of its own"
+            log.warning("source nats: %s at %r: %s; it %s", place, taken.message.subject, error, how)
 
     # --- it goes on
 
@@ -265,32 +293,46 @@ class NatsLink:
         """Take messages; gives the passages that they bring. Raises LinkBroken."""
         told: list[Passage] = []
         for at, taken in enumerate(messages):
-            message, number = taken.message, taken.number
-            origin = origin_of(message.headers, message.subject)
-            if origin.fence < self._fence:  # its writer was stopped, and did not know that another one had taken over
+            try:
+                origin = self._origin(taken)
+                if origin.fence < self._fence:  # its writer was stopped, and knew nothing of the one that took over
+                    continue
+                if origin.daemon == self.daemon:
+                    told += self._take(taken, origin)
+                    continue
+                records_in(origin, taken.message.data)
+            except ForeignMessage as error:
+                self._pass_over(taken, error)
+                self._go_past()
                 continue
-            self._fence = origin.fence
-            if origin.daemon != self.daemon:
-                if at == 0 and self._mark in {number, 0}:
-                    raise self._changed(origin)
-                told += self._batches.finish(taken.ts)
-                self._mark, self._held = number, messages[at:]
-                return [*told, Passage(self._batches.cursor, mark=number)]
-            follows = number > 0 and number == self._next
-            passages = self._batches.take(origin, message.subject, message.data, taken.ts, follows=follows)
-            self._next = number + 1
-            for passage in passages:
-                passage.mark = self._mark
-                if not self._is_all:
-                    passage.records = [each for each in passage.records if self._wanted.wants(topic_of(each))]
-            if self._batches.is_between:
-                self._mark = self._next
-            if passages:
-                passages[-1].mark = self._mark
-            told += passages
+            if at == 0 and self._mark in {taken.number, 0}:
+                raise self._changed(origin)
+            told += self._batches.finish(taken.ts)
+            self._mark, self._held = taken.number, messages[at:]
+            return [*told, Passage(self._batches.cursor, mark=taken.number)]
         if messages and messages[-1].is_newest:
             told.append(Passage(self._batches.cursor, is_live=True, mark=self._mark))
         return told
+
+    def _take(self, taken: Taken, origin: BatchOrigin) -> list[Passage]:
+        """Take a message of the daemon that writes here. Raises ForeignMessage."""
+        message, number = taken.message, taken.number
+        follows = number > 0 and number == self._next
+        passages = self._batches.take(origin, message.subject, message.data, taken.ts, follows=follows)
+        self._fence, self._next = origin.fence, number + 1
+        for passage in passages:
+            passage.mark = self._mark
+            if not self._is_all:
+                passage.records = [each for each in passage.records if self._wanted.wants(topic_of(each))]
+        self._go_past()
+        if passages:
+            passages[-1].mark = self._mark
+        return passages
+
+    def _go_past(self) -> None:
+        """Begin behind the newest message the next time, where nothing of a batch is awaited."""
+        if self._batches.is_between:
+            self._mark = self._next
 
     def _changed(self, origin: BatchOrigin) -> LinkBroken:
         """End the link: another daemon writes than the one whose messages came before."""

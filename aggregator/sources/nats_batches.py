@@ -5,7 +5,7 @@ again, after whatever failed, has records that came before: they are at offsets 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -17,7 +17,12 @@ from aggregator.sources.source import UNNAMED, LinkBroken, Passage
 from aggregator.sources.unread import unread_record
 
 GAP = b'"type":"gap"'
-FORM = re.compile(r"(\d{1,19})-(\d{1,19})/(\d{1,9})", re.ASCII)
+FORM = re.compile(r"(\d{1,18})-(\d{1,18})/(\d{1,9})", re.ASCII)
+NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+
+
+class ForeignMessage(Exception):
+    """A message that neither a sink nor an owner has written."""
 
 
 class BatchOrigin(Struct, frozen=True):
@@ -40,16 +45,13 @@ class BatchOrigin(Struct, frozen=True):
     fence: int = 0
 
 
-def origin_of(headers: Mapping[str, str] | None, subject: str) -> BatchOrigin:
-    """Read the headers of a message. Raises LinkBroken where the sink did not write it."""
+def origin_of(headers: Mapping[str, str] | None) -> BatchOrigin:
+    """Read the headers of a message. Raises ForeignMessage."""
     given = headers or {}
     found = FORM.fullmatch(given.get(BATCH, ""))
     before, fence = given.get(BEFORE, ""), given.get(FENCE, "0")
-    if found is None or not given.get(EPOCH) or not all(n.isascii() and n.isdecimal() for n in (before, fence)):
-        said = (
-            f"a message at {subject!r} is none of the `nats` sink of this version: give the source a prefix of its own"
-        )
-        raise LinkBroken(said, is_refused=True)
+    if found is None or not given.get(EPOCH) or not all(map(NUMBER.fullmatch, (before, fence))):
+        raise ForeignMessage("its headers are none of the `nats` sink of this version")
     return BatchOrigin(
         given[EPOCH],
         given.get(DAEMON) or UNNAMED,
@@ -59,6 +61,30 @@ def origin_of(headers: Mapping[str, str] | None, subject: str) -> BatchOrigin:
         int(before),
         int(fence),
     )
+
+
+def _lines(origin: BatchOrigin, payload: bytes) -> Sequence[bytes]:
+    """The lines of a message; an owner's frame has as many as its headers say. Raises ForeignMessage."""
+    lines = payload.splitlines()
+    count = origin.last - origin.first + 1
+    if origin.fence and len(lines) != count and (lines or count != 1):  # a frame without lines is a barrier
+        raise ForeignMessage(f"its headers tell of {count} records, and it has {len(lines)}")
+    return lines
+
+
+def records_in(origin: BatchOrigin, payload: bytes) -> tuple[Sequence[Record], Sequence[Record]]:
+    """The records of a message, and those of a later version as far as they are known. Raises ForeignMessage."""
+    records: list[Record] = []
+    later: list[Record] = []
+    for line in _lines(origin, payload):
+        try:
+            records.append(decode_record(line))
+        except UNREADABLE:
+            try:
+                later.append(unread_record(line))
+            except LinkBroken:
+                raise ForeignMessage("it has a line that is no record") from None
+    return records, later
 
 
 class Batches:
@@ -86,13 +112,15 @@ class Batches:
         return self._come is None and not self._waiting
 
     def take(self, origin: BatchOrigin, subject: str, payload: bytes, ts: int, *, follows: bool) -> list[Passage]:
-        """Take a message that was written at `ts`; gives what can be told now. Raises LinkBroken.
+        """Take a message that was written at `ts`; gives what can be told now. Raises ForeignMessage: it is not taken.
 
         follows: it is sure that none is missing between it and the one before it
         """
+        is_old = origin.epoch < self.cursor.epoch
+        is_old = is_old or (origin.epoch == self.cursor.epoch and origin.last <= self.cursor.offset)
+        records, later = ((), ()) if is_old else records_in(origin, payload)
         told = self._told_there(payload)
-        offset = self.cursor.offset
-        if origin.epoch < self.cursor.epoch or (origin.epoch == self.cursor.epoch and origin.last <= offset):
+        if is_old:
             return told
         is_unsure = not follows and origin.before == 0
         if not self.cursor.epoch:
@@ -108,8 +136,8 @@ class Batches:
         if (origin.first, origin.last) != self._batch:
             self._batch, self._come = (origin.first, origin.last), set()
         self._top, self._ts = max(self._top, origin.last), ts
-        unread = self._keep(payload.splitlines())
-        if unread:
+        self._keep(records, origin.last)
+        if unread := [each for each in later if each.offset > self.cursor.offset]:
             told.append(Passage(self.cursor, unread=unread))
         if self._come is not None:
             self._come.add((subject, hash(payload)))
@@ -135,20 +163,12 @@ class Batches:
                 told.append(Passage(self.cursor, gap=record))
         return told
 
-    def _keep(self, lines: Iterable[bytes]) -> list[Record]:
-        """Hold records that have not been given; gives those that cannot be read."""
-        unread = []
-        for line in lines:
-            try:
-                record = decode_record(line)
-            except UNREADABLE:
-                found = unread_record(line)
-                if found.offset > self.cursor.offset:
-                    unread.append(found)
-                continue
-            if record.offset > self.cursor.offset and (record.exchange or not isinstance(record, Gap)):
+    def _keep(self, records: Iterable[Record], last: int) -> None:
+        """Hold the records of a batch that have not been given; `last`: the number of its last one."""
+        given = self.cursor.offset
+        for record in records:
+            if given < record.offset <= last and (record.exchange or not isinstance(record, Gap)):
                 self._waiting[record.offset] = record
-        return unread
 
     def _end(self, last: int, ts: int) -> list[Passage]:
         """Nothing of the records up to this offset comes any more."""

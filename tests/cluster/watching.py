@@ -56,7 +56,7 @@ class Watching:
         return report is not None and report.ts > since_ns and shard in report.member.ready
 
     async def _take(self, message: Any) -> None:
-        report = read_report(message.data)
+        report = read_report(message.data, message.subject.rpartition(".")[2])
         if report is None:
             return
         before = self._reports.get(report.member.name)

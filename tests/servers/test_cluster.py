@@ -1,6 +1,7 @@
 """Members of a cluster on a real server: they hand over, die, and are found out, and a reader has each record once."""
 
 import asyncio
+import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
@@ -24,8 +25,10 @@ from aggregator.cluster.store import BucketEntry, ClusterStore, EntryReader, Una
 from aggregator.cluster.writer import FrameWrite
 from aggregator.records import SECOND_NS, BookSnapshot, Gap, Health, Record, Trade, decode_record
 from tests.cluster.nodes import stored
+from tests.servers.test_nats_source import Here
 from tests.support.servers import Server
 from tests.support.servers import nats as nats_server
+from tests.support.strangers import publish_foreign
 
 pytestmark = pytest.mark.waits
 
@@ -340,6 +343,75 @@ async def test_two_hosts_of_one_name_own_nothing(
         await until(lambda: "another member is named a" in caplog.text)
         await until(lambda: hosts["b"].owns)
         await other.kill()
+
+
+ENTRIES = (
+    b"",
+    b"hello",
+    b"\xff",
+    b"{}",
+    b"[1]",
+    b"-1",
+    b"1e999",
+    b"[" * 50_000,
+    b'{"owner":7}',
+    b'{"fence":%d}' % 10**30,
+    b'{"member":{"name":"nobody","life":"1"},"ts":1}',
+    b'{"member":{"name":"a","life":"1","weight":1e999},"ts":1}',
+    b'{"ts":%d,"text":"x"}' % 10**30,
+)
+
+
+@pytest.mark.timeout(180)
+async def test_what_others_write_among_frames_and_entries_is_passed_over(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    reader = Here(server, tmp_path)
+    client = await nats.connect(f"nats://127.0.0.1:{server.port}")
+    stream = client.jetstream()
+
+    def told() -> list[int]:
+        return [int(record.id or 0) for record in reader.came() if isinstance(record, Trade)]
+
+    async with (
+        cluster(server, "ab", monkeypatch) as hosts,
+        reader.linked(prefix="cluster.alpha", stream="cluster-alpha", begin="earliest"),
+    ):
+        await until(lambda: stands_by(hosts) and len(told()) > 10)
+        await publish_foreign(server.port, "cluster.alpha.other", "cluster.alpha.frames")
+        count = len(told())
+        await until(lambda: len(told()) > count + 100)
+        for value in ENTRIES:
+            for key in ("member.a", "member.b", "member.x", "member.a.b", "drain.a", "drain.b", "drain.x", "lease.x"):
+                await stream.publish(f"$KV.cluster-leases.{key}", value)
+            await stream.publish("$KV.cluster-config.members", value)
+            await stream.publish("$KV.cluster-config.x", value)
+        await publish_foreign(server.port, "$KV.cluster-leases.member.x", "$KV.cluster-config.members")
+        await until(lambda: stands_by(hosts))
+        for value in ENTRIES:
+            await stream.publish("$KV.cluster-leases.lease.alpha", value)
+        count = len(told())
+        await until(lambda: stands_by(hosts) and len(told()) > count + 100)
+        late = Host(server, "c", hosts["a"].exchange, monkeypatch)
+        late.start()
+        await until(lambda: late.member.shards["alpha"].is_ready(time.monotonic()))
+        store = await open_store(late.keys)
+        view = await view_of(store)
+        await store.close()
+        assert (set(view.members), view.draining, view.shared.revision) == ({"a", "b", "c"}, [], 0)
+        assert late.member.shared.revision == 0
+        await late.kill()
+    await client.close()
+    assert told() == list(range(told()[0], told()[-1] + 1)), "each once, in order"
+    assert [record for record in reader.came() if isinstance(record, Gap)] == []
+    assert reader.status.links == 1
+    assert "again in" not in caplog.text
+    assert "error of our own" not in caplog.text
+    place = r"message \d+ of the stream cluster-alpha at 'cluster.alpha.other'"
+    assert len(re.findall(f"cluster: {place}", caplog.text)) == 3, "once at each member"
+    assert len(re.findall(f"source nats: {place}", caplog.text)) == 1
+    for key in ("member.x", "drain.x", "lease.alpha"):
+        assert 1 <= len(re.findall(rf"entry \d+ of the bucket cluster-leases, '{key}'", caplog.text)) <= 3
 
 
 @pytest.mark.timeout(180)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -27,6 +28,7 @@ from tests.support.delivery import Delivery, Row, is_whole
 from tests.support.killed_daemons import Lives
 from tests.support.servers import Server
 from tests.support.servers import nats as nats_server
+from tests.support.strangers import publish_foreign
 
 pytestmark = pytest.mark.waits
 
@@ -296,15 +298,59 @@ async def test_two_daemons_that_write_to_one_stream_are_refused(server: Server, 
     await other.end()
 
 
-async def test_messages_of_others_are_refused(server: Server, tmp_path: Path) -> None:
+async def test_messages_of_others_are_passed_over(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     given, here = delivery(server, tmp_path), Here(server, tmp_path)
-    await given.run(10)
+    await given.sink.start()
+    async with here.linked():
+        for _ in range(3):
+            await given.publish(20)
+            await until(lambda: len(here.came()) == len(given.published))
+            await publish_foreign(server.port, "market.other", "market.frames")
+        assert here.gaps() == []
+    assert [r.upstream[1] for r in here.came() if r.upstream] == list(range(1, 61))
+    assert here.status.links == 1
+    assert caplog.text.count("is passed over") == 1
+    assert re.search(r"message \d+ of the stream market at 'market.other': its headers are none of", caplog.text)
+    again = Here(server, tmp_path / "again")
+    await publish_foreign(server.port, "market.other")
+    async with again.linked(begin="earliest"):
+        await until(lambda: len(again.came()) == 60)
+    await given.end()
+
+
+async def test_a_stream_that_begins_with_messages_of_others_is_read(server: Server, tmp_path: Path) -> None:
+    given, here = delivery(server, tmp_path), Here(server, tmp_path)
+    await given.sink.start()
     client = await nats.connect(url(server))
-    await client.jetstream().publish("market.other", b"hello")
+    while not await client.jetstream().streams_info():  # noqa: ASYNC110 - the sink makes it
+        await asyncio.sleep(0.05)
     await client.close()
+    await publish_foreign(server.port, "market.other", "market.frames")
     async with here.linked(begin="earliest"):
-        await until(lambda: here.status.state == "refused")
-    assert "'market.other' is none of the `nats` sink" in here.status.trouble
+        await given.publish(20)
+        await until(lambda: len(here.came()) == 20)
+    await given.end()
+
+
+async def test_core_messages_of_others_are_passed_over(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given, here = delivery(server, tmp_path, mode="core"), Here(server, tmp_path)
+    await given.sink.start()
+    async with here.linked(mode="core"):
+        while not here.came():
+            await publish_foreign(server.port, "market.trades.alpha.x")
+            await given.publish(1)
+        for _ in range(3):
+            await publish_foreign(server.port, "market.trades.alpha.x")
+            await given.publish(20)
+        await until(lambda: here.came()[-1].upstream[1] == len(given.published))  # type: ignore[index]
+        assert here.gaps() == []
+        assert here.status.links == 1
+    assert caplog.text.count("a message at 'market.trades.alpha.x'") == 1
+    await given.end()
 
 
 def test_check_names_the_package_that_is_missing(tmp_path: Path) -> None:

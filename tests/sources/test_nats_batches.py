@@ -8,9 +8,9 @@ import pytest
 from aggregator.bus.bus import Bus
 from aggregator.bus.history import Cursor
 from aggregator.records import Trade
-from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, EPOCH
-from aggregator.sources.nats_batches import Batches, BatchOrigin, origin_of
-from aggregator.sources.source import LinkBroken, Passage
+from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, EPOCH, FENCE
+from aggregator.sources.nats_batches import Batches, BatchOrigin, ForeignMessage, origin_of
+from aggregator.sources.source import Passage
 
 Message = tuple[BatchOrigin, str, list[int]]
 
@@ -141,10 +141,43 @@ def test_a_line_that_is_no_record_of_this_version_is_told_once() -> None:
         {EPOCH: "e", BATCH: "1-2/1", BEFORE: "-1"},
         {EPOCH: "e", BATCH: "1-2", BEFORE: "0"},
         {EPOCH: "e", BATCH: "1-2/" + "9" * 5000, BEFORE: "0"},
+        {EPOCH: "e", BATCH: "1-" + "9" * 19 + "/1", BEFORE: "0"},
+        {EPOCH: "e", BATCH: "1-2/1", BEFORE: "9" * 19},
+        {EPOCH: "e", BATCH: "1-2/1", BEFORE: "0", FENCE: "9" * 5000},
+        {EPOCH: "e", BATCH: "1-2/1", BEFORE: "0", FENCE: ""},
+        {EPOCH: "e", BATCH: "1-2/1", BEFORE: "0", FENCE: "\u0661"},
         {EPOCH: "", BATCH: "1-2/1", BEFORE: "0"},
     ],
 )
-def test_what_the_sink_did_not_write_is_refused(headers: dict[str, str] | None) -> None:
-    with pytest.raises(LinkBroken, match="none of the `nats` sink") as said:
-        origin_of(headers, "market.x")
-    assert said.value.is_refused
+def test_what_the_sink_did_not_write_is_known_by_its_headers(headers: dict[str, str] | None) -> None:
+    with pytest.raises(ForeignMessage, match="none of the `nats` sink"):
+        origin_of(headers)
+
+
+@pytest.mark.parametrize("payload", [b"hello", b"\xff\x00", b"[]", b"5", b"[" * 100_000, b'{"offset":"8"}', b"{}\nx"])
+def test_what_is_no_record_is_passed_over_with_its_message(payload: bytes) -> None:
+    batches = Batches(None, "expired")
+    assert given(batches, batch(range(1, 8), 0)) == list(range(1, 8))
+    with pytest.raises(ForeignMessage, match="no record"):
+        batches.take(BatchOrigin("b", "tokyo", 8, 9, 1, 7), "p", payload, 1, follows=True)
+    assert batches.is_between
+    assert given(batches, batch(range(8, 12), 7)) == list(range(8, 12)), "nothing of it counts"
+
+
+@pytest.mark.parametrize(("first", "last", "count"), [(8, 8, 2), (8, 9, 1), (1, 10**18 - 1, 0), (8, 7, 1)])
+def test_a_frame_has_as_many_records_as_its_headers_say(first: int, last: int, count: int) -> None:
+    batches = Batches(None, "expired")
+    with pytest.raises(ForeignMessage, match="tell of"):
+        batches.take(
+            BatchOrigin("b", "tokyo", first, last, 1, 7, fence=3), "p", lines([*range(8, 8 + count)]), 1, follows=True
+        )
+
+
+def test_a_barrier_has_no_records() -> None:
+    assert Batches(None, "expired").take(BatchOrigin("b", "x", 7, 7, 1, 7, fence=3), "p", b"", 1, follows=True) == []
+
+
+def test_a_record_behind_the_end_of_its_batch_is_none_of_it() -> None:
+    batches = Batches(None, "expired")
+    assert given(batches, [message("p", [1, 2, 10**17], (1, 2), 1, 0)]) == [1, 2]
+    assert batches.is_between

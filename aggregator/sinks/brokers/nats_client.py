@@ -151,7 +151,18 @@ async def connect(servers: Sequence[str], login: NatsLogin, watch: Watch) -> "Cl
     has_files = login.ca is not None or login.certificate is not None
     password, token = reveal(login.password), reveal(login.token)
     tls = tls_context(login.ca, login.certificate, login.key) if has_files else None
-    client = Client()
+
+    class CarefulClient(Client):  # type: ignore[misc] # its package may not be here
+        """A client that goes on where the headers of a message are cut short: it would read nothing more (2.16)."""
+
+        async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+            try:
+                found: dict[str, str] | None = await super()._process_headers(headers)
+            except (IndexError, UnicodeDecodeError):
+                return None
+            return found
+
+    client = CarefulClient()
     try:
         connecting = client.connect(
             list(servers),

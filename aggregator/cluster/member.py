@@ -733,6 +733,8 @@ class Member:
             return
         if later:
             log.warning("cluster: %s: %d records of a later version are passed over", shard.name, later)
+        if records and origin.fence >= shard.share.fence:
+            shard.share.stored_at = taken.ts
         shard.share.epoch = origin.epoch
         shard.writer.heard(taken.number, origin.fence, origin.last, list(records))
 

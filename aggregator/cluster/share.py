@@ -82,6 +82,7 @@ class Share:
         self.number = 0  # the last one that the stream is known to hold
         self.fence = 0  # the fencing number of the newest frame there
         self._noted = 0  # the last one that the stream has brought here
+        self.stored_at = 0  # when the newest records there were stored, ns by the clock of the servers; 0: not known
         self.begun = 0  # the fencing number of this member's ownership, once it goes on
         self.overflowed = 0
         self._brought = 0  # the fencing number of the newest frame with records
@@ -195,7 +196,7 @@ class Share:
             since.setdefault(topic, record.ts_recv)
         for topic, count in lost.items():
             gap = self._gap(topic, "overflow", since[topic], now)
-            kept.append(structs.replace(gap, phase="close", ts_to=now, missed=count, repair="none"))
+            kept.append(structs.replace(_ended(gap, now), missed=count))
         self._held.extendleft(reversed(kept))
 
     @property
@@ -329,7 +330,7 @@ class Share:
         out = self._held
         for gap in list(self.positions.gaps.values()):
             if gap.gap_id not in self._gaps:
-                out.append(structs.replace(gap, phase="close", ts_recv=now, ts_to=now, repair="none", upstream=None))
+                out.append(structs.replace(_ended(gap, now), ts_recv=now, upstream=None))
         for key, state in list(self.positions.states.items()):
             if key not in self._states:
                 out.append(structs.replace(state, state="down", reason=GONE, ts_recv=now, rate=None, upstream=None))
@@ -480,7 +481,9 @@ class Share:
     def _owe(self, topic: Topic, now: int) -> None:
         """Open a gap that ends with the next record of a topic, and of a book with the next whole one."""
         position = self.positions.topics.get(topic)
-        gap = self._gap(topic, "restart", (position and position.at) or self.positions.at or now, now)
+        came = (position and position.at) or self.positions.at or now
+        since = min(came, self.stored_at or now, now)  # the clock of the owner before may have been ahead
+        gap = self._gap(topic, "restart", since, now)
         self._owed[topic] = gap
         self._held.append(structs.replace(gap))
 
@@ -533,8 +536,7 @@ class Share:
             if gap is not None:
                 del self._owed[topic]
                 at = record.ts_recv
-                ended = structs.replace(gap, phase="close", ts_recv=at, ts_to=at, repair="none")
-                self._held += (record, ended)
+                self._held += (record, structs.replace(_ended(gap, at), ts_recv=at))
                 return
         self._held.append(record)
 
@@ -574,7 +576,7 @@ class Share:
         """Put a gap in place of a record that is larger than a message may be."""
         channel = CHANNEL_OF.get(type(record), "status")
         gap = self._gap((channel, record.raw_symbol), "overflow", record.ts_recv, record.ts_recv)
-        self._held[0] = structs.replace(gap, phase="close", ts_to=record.ts_recv, missed=1, repair="none")
+        self._held[0] = structs.replace(_ended(gap, record.ts_recv), missed=1)
 
     def drain(self) -> list[Record]:
         """All that is to be published now, where that cannot fail."""
@@ -608,6 +610,11 @@ class Share:
             self._brought = fence
         self._noted = max(self._noted, last)
         self.number = max(self.number, last)
+
+
+def _ended(gap: Gap, at: int) -> Gap:
+    """The end of a gap, never before its beginning: that may be told by the clock of another host, which is ahead."""
+    return structs.replace(gap, phase="close", ts_to=max(at, gap.ts_from), repair="none")
 
 
 def _comes(state: Health) -> bool:

@@ -94,9 +94,10 @@ class Standing(Struct, frozen=True):
 
 
 def closed(gap: Gap, conn: str | None, now: Now, repair: Repair = "none") -> Gap:
-    """The record that ends an open gap without anything recovered."""
+    """The record that ends an open gap without anything recovered; a clock that was set back ends none too early."""
+    ts_to = max(now.wall, gap.ts_from)
     return structs.replace(
-        gap, phase="close", ts_recv=now.wall, ts_to=now.wall, conn=conn, repair=repair, recovered=0, offset=0
+        gap, phase="close", ts_recv=now.wall, ts_to=ts_to, conn=conn, repair=repair, recovered=0, offset=0
     )
 
 
@@ -304,7 +305,7 @@ class Topic:
             channel=self.channel,
             cause=gap.cause,
             ts_from=gap.ts_from,
-            ts_to=now.wall,
+            ts_to=max(now.wall, gap.ts_from),
             expected=gap.expected,
             got=gap.got,
             missed=gap.missed if missed is None else missed,

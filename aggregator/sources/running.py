@@ -441,10 +441,9 @@ class RunningSource:
         self._awaited.pop(topic, None)
         if gap is None:
             return []
-        now = time.time_ns()
-        told: list[Record] = [
-            structs.replace(gap, phase="close", ts_recv=now, ts_to=now, repair=repair, conn=topic.conn or gap.conn)
-        ]
+        now, conn = time.time_ns(), topic.conn or gap.conn
+        ended = max(now, gap.ts_from)  # its beginning may be told by the clock of another host
+        told: list[Record] = [structs.replace(gap, phase="close", ts_recv=now, ts_to=ended, repair=repair, conn=conn)]
         if any(state != "live" for state, _ in topic.states.values()):
             told += topic.healths(time.monotonic_ns())
         return told

@@ -331,3 +331,36 @@ def test_what_both_had_before_a_break_says_nothing_of_what_came_behind_it() -> N
     share.gather([structs.replace(record, offset=0) for record in mine], at(10))
     share.take_over(2, at(20), lambda _: None)
     assert ("open", "restart") in told(share)
+
+
+def gaps_behind_a_clock_that_is_ahead(stored_at: int) -> list[Gap]:
+    """The gaps of a takeover behind an owner whose clock was three minutes ahead, with one that it has left open."""
+    share = Share("x")
+    left = gap(182)
+    stream = [live("trades", 181), left, trade(3, 185)]
+    share.heard(1, 3, [structs.replace(record, offset=number) for number, record in enumerate(stream, 1)])
+    share.stored_at = stored_at
+    share.gather([live("trades", 10), trade(9, 12)], at(12))
+    share.take_over(2, at(20), lambda _: None)
+    frame = share.next_frame(1000, 1 << 20)
+    assert frame is not None
+    return [record for record in frame.records if isinstance(record, Gap)]
+
+
+def test_a_gap_ends_no_earlier_than_it_begins_though_a_clock_was_ahead() -> None:
+    left, opened, ended = gaps_behind_a_clock_that_is_ahead(at(6))
+    assert (left.phase, left.ts_from, left.ts_to) == ("close", at(182), at(182))
+    assert (opened.phase, opened.cause, opened.ts_from) == ("open", "restart", at(6))
+    assert (ended.gap_id, ended.ts_from, ended.ts_to) == (opened.gap_id, at(6), at(12))
+    _, opened, ended = gaps_behind_a_clock_that_is_ahead(0)
+    assert (opened.ts_from, ended.ts_from, ended.ts_to) == (at(20), at(20), at(20)), "it is not known when it came"
+
+
+def test_what_is_left_out_after_a_clock_was_set_back_ends_no_earlier_than_it_begins() -> None:
+    share = Share("x", most=10)
+    share.take_over(1, at(0), lambda _: None)
+    share.gather([trade(number, 50) for number in range(1, 20)], at(1))
+    frame = share.next_frame(1000, 1 << 20)
+    assert frame is not None
+    (lost,) = (record for record in frame.records if isinstance(record, Gap))
+    assert (lost.cause, lost.ts_from, lost.ts_to) == ("overflow", at(50), at(50))

@@ -328,6 +328,9 @@ async def test_a_clock_that_is_off_is_known_by_that_of_the_servers(
         await store.close()
     async with cluster(server, "a", monkeypatch) as hosts:
         await until(lambda: "off that of the servers: have NTP set both" in caplog.text)
+        share = hosts["a"].member.shards["alpha"].share
+        await until(lambda: share.stored_at > 0)
+        assert abs(time.time_ns() - share.stored_at) < 60 * SECOND_NS, "frames are dated by the servers"
         (told,) = hosts["a"].member._troubles(time.monotonic())
         assert "s behind the servers'" in told
 

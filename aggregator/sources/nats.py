@@ -196,7 +196,7 @@ class NatsLink:
         self._held: Sequence[Taken] = ()  # messages that came while the link was opened
         self._begun: list[Passage] = []
         self._fence = 0  # the greatest number of an ownership that has come
-        self._has_told = False  # of a message that is passed over
+        self._has_told = False  # that a message is passed over
         self._next = self._mark = 0  # the number of the next message, and of one before which all was given
 
     # --- it begins

@@ -196,7 +196,7 @@ class NatsLink:
         self._held: Sequence[Taken] = ()  # messages that came while the link was opened
         self._begun: list[Passage] = []
         self._fence = 0  # the greatest number of an ownership that has come
-        self._has_told = False  # that a message is passed over
+        self._has_told_foreign = False
         self._next = self._mark = 0  # the number of the next message, and of one before which all was given
 
     # --- it begins
@@ -266,8 +266,8 @@ class NatsLink:
         number, stream = taken.number, self._keys.stream
         if number > 0 and number == self._next:
             self._next = number + 1
-        if not self._has_told:
-            self._has_told = True
+        if not self._has_told_foreign:
+            self._has_told_foreign = True
             place = f"message {number} of the stream {stream}" if number else "a message"
             how = "is passed over, as each like it is: give each daemon that writes a prefix of its own"
             log.warning("source nats: %s at %r: %s; it %s", place, taken.message.subject, error, how)

@@ -46,7 +46,8 @@ EXCHANGE = Exchange(
         MARKS,
     ),
     notes=(
-        "Funding is exchanged each hour; `predicted` is the exchange's estimate of the next rate.",
+        "Funding is exchanged each hour, at the `current` rate.",
+        "The `predicted` rate is the interest alone: 0.0000125 of every market, in what others saw from 2022 to 2026.",
         "Figures come as changes: a ticker is filled up with what has not changed.",
         "The socket has an `oraclePrice` besides the index, which is not told: what it is is not documented.",
         "Mark prices come by REST alone. Best prices and liquidations have no public channel.",

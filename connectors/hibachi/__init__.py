@@ -42,9 +42,12 @@ EXCHANGE = Exchange(
     ),
     notes=(
         "A book has 20 levels a side; what leaves that window is told as removed. Nothing numbers its changes.",
+        "Its changes come some four times a second; a faster `live_book` is of its partners, and not documented.",
         "A trade has no id, and its time is that of a second.",
         "Funding is exchanged each hour; the rate is the exchange's estimate of the hour that runs (`predicted`).",
         "An index price is that of spot markets. Statistics and open interest come by REST.",
         "Candles are left out: what their topic sends is not documented. Liquidations have no public channel.",
+        "Its listing has times at which a market opens and closes, which were empty wherever they were seen.",
+        "So markets of currencies and metals that rest at a weekend are told as `quiet` or `stalled`.",
     ),
 )

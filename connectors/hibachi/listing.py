@@ -14,7 +14,7 @@ from aggregator.records import DAY_S, HOUR_S, Instrument, MarketState, OpenInter
 from aggregator.wire import Text, at, nonzero, number, optional, seconds
 
 REST = "https://data-api.hibachi.xyz/market"
-STATES: dict[str, MarketState] = {"LIVE": "trading"}
+STATES: dict[str, MarketState] = {"LIVE": "trading", "CLOSED": "halt"}
 
 
 class ContractWire(Struct):

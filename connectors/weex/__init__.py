@@ -59,6 +59,7 @@ EXCHANGE = Exchange(
     notes=(
         "A book is of 200 levels a side, and changes twice a second.",
         "Sizes of perpetuals are of the base asset, so one contract is one of it.",
+        "Open interest is taken to be of the base asset, as its decimals are those of sizes: it is not documented.",
         "Of funding the forecast of the next rate is `predicted`, the one before it `settled`.",
         "No list says how perpetuals stand; one that is delisted is accepted, has an empty book, and stays silent.",
     ),

@@ -34,7 +34,7 @@ class Batch:
     is_passed: whether another process has written them, so that they are better not read
     """
 
-    __slots__ = ("_blob", "_lines", "count", "epoch", "records", "tells")
+    __slots__ = ("_blob", "_earliest", "_lines", "count", "epoch", "records", "tells")
 
     is_passed = False
 
@@ -44,6 +44,7 @@ class Batch:
         self.count = len(records)
         self.epoch = epoch
         self.tells = False
+        self._earliest: int | None = None
         self._blob: bytes | None = None
         self._lines: list[bytes] | None = None
 
@@ -68,9 +69,11 @@ class Batch:
         return self.records[-1].offset
 
     @property
-    def first_ts(self) -> int:
-        """The `ts_recv` of the first record."""
-        return self.records[0].ts_recv
+    def earliest(self) -> int:
+        """The earliest `ts_recv`: some records are held back, and are published behind later ones."""
+        if self._earliest is None:
+            self._earliest = min(self.times)
+        return self._earliest
 
     @property
     def last_ts(self) -> int:
@@ -155,7 +158,7 @@ class LazyBatch(Batch):
         self.count = count
         self.epoch = epoch
         self.tells = False
-        self._blob = self._lines = None
+        self._blob = self._lines = self._earliest = None
         self._found: list[Record] | None = None
 
     @property
@@ -214,10 +217,6 @@ class _JoinedUnread(LazyBatch):
     @property
     def last(self) -> int:
         return self._parts[-1].last
-
-    @property
-    def first_ts(self) -> int:
-        return self._parts[0].first_ts
 
     @property
     def last_ts(self) -> int:

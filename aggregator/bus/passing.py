@@ -171,10 +171,6 @@ class PassedBatch(LazyBatch):
         return self._offsets[-1]
 
     @property
-    def first_ts(self) -> int:
-        return self._times[0]
-
-    @property
     def last_ts(self) -> int:
         return self._times[-1]
 

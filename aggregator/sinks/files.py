@@ -91,7 +91,7 @@ class FilesWriter(Writer):
             self._task.result()  # says why
             raise RuntimeError("the writing has ended")
         self._touched |= self._routes.sort(batch)
-        since = min(batch.first_ts, self._routes.told_from or batch.first_ts)
+        since = min(batch.earliest, self._routes.told_from or batch.earliest)
         if since > 0:
             self._sorted_since = min(self._sorted_since or since, since)
         self._held += len(batch)
@@ -139,6 +139,7 @@ class FilesWriter(Writer):
             await self._task
         finally:
             self._task.cancel()
+            self._context.lose(self._held)  # the frame tells since when
             self._closer.stopping.set()
             self._worker.stop()
             try:

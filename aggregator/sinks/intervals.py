@@ -257,19 +257,23 @@ class IntervalWriter(Writer):
             self._fail(error)
             raise (self._failure or Retry(str(error))) from error
         self._taken += len(batch)
-        self._last = batch.last, max(self._last[1], batch.records[-1].ts_recv)
+        self._last = batch.last, max(self._last[1], *batch.times)
 
     def _reach_back(self, batch: Batch) -> None:
-        """Note where the oldest gap begins that a batch opens: it would be lost with the interval. Raises OSError."""
-        opened = [each for each in batch.records if isinstance(each, Gap) and each.phase == "open"]
-        since = min((gap.ts_from for gap in opened), default=None)
-        interval, marked = self._interval, self._since
-        if since is None or interval is None or marked is None:
+        """Have a kill be told from as early on as the gaps of a batch begin, which are lost with it. Raises OSError.
+
+        Those that open there, and those of the queue: of one that closes the beginning was written before.
+        """
+        interval, since = self._interval, self._since
+        gaps = [each for each in batch.records if isinstance(each, Gap)]
+        told = [gap.ts_from for gap in gaps if gap.phase == "open" or gap.conn == self._type]
+        ts = min([batch.earliest, *told])
+        if interval is None or since is None or ts >= interval.ts:
             return
-        self._interval = structs.replace(interval, ts=min(since, interval.ts))
-        if since < marked.ts:
-            self._since = structs.replace(marked, ts=since)
-            self._mark(structs.replace(self._since, stem=interval.stem))
+        is_earliest, interval.ts = ts < since.ts, ts
+        if is_earliest:
+            since.ts = ts
+            self._mark(structs.replace(since, stem=interval.stem))
 
     def _begin(self, batch: Batch | None = None) -> TableTree:
         """Begin an interval: that of a batch, or one that has nothing to tell but gaps. Raises OSError."""
@@ -277,7 +281,7 @@ class IntervalWriter(Writer):
             self._probe()
         if batch is not None:
             stem = f"{batch.epoch.replace('.', '-')}-{batch.first}"
-            interval = Interval(stem, batch.epoch, batch.first - 1, batch.records[0].ts_recv)
+            interval = Interval(stem, batch.epoch, batch.first - 1, batch.earliest)
         else:
             epoch, gap = self._owed[0]
             interval = Interval(f"{epoch.replace('.', '-')}-{gap.offset}-lost", epoch, gap.offset, gap.ts_from)

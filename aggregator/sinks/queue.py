@@ -11,6 +11,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import TypeGuard
 
+from msgspec import structs
+
 from aggregator.bus.bus import Batch
 from aggregator.bus.selection import KIND, Selection, parse_pattern, topic_key, topic_of
 from aggregator.records import (
@@ -78,8 +80,8 @@ class Queue:
         self.has_gaps = False
         self.unwritten: list[int] | memoryview[int] = [0]
         self.held_since: Callable[[], int] = int
-        self._before: Gap | None = None  # it tells what the life before had not written
-        self._is_telling = False  # the sink is at that
+        self._before: list[Gap] = []  # they tell what a former life, or a writer that failed, had not written
+        self._telling = 0  # the sink is at so many of those
         self._epoch = epoch
         self._delivery = delivery
         self._most = delivery.queue
@@ -124,8 +126,7 @@ class Queue:
             batch = wanted
         if batch.tells:
             self._heed(batch)
-        if not self.unwritten[0]:
-            self._note([batch.first_ts])
+        self._lack_since(batch.earliest)
         count, weighed = batch.count, weight(batch)
         self.received += count
         records = self._records + count
@@ -162,7 +163,7 @@ class Queue:
         for at, key in enumerate(batch.keys):
             if key[0] is Gap and isinstance(gap := batch.record(at), Gap) and gap.phase == "open":
                 self._gaps.append((gap.offset, gap.ts_from))
-                self._note([self.unwritten[0], gap.ts_from])
+                self._lack_since(gap.ts_from)
 
     def _announce(self) -> None:
         """Let whoever waits for records know that there are more."""
@@ -231,6 +232,7 @@ class Queue:
         A gap of this queue's own making counts as what it tells.
         """
         self.has_gaps = True
+        since = 0
         for record in records:
             scope = Scope(record.exchange, channel_of(record), record.symbol, record.raw_symbol)
             ts_from = record.ts_recv
@@ -245,36 +247,39 @@ class Queue:
                 scope = Scope()
             before = self._losses.get(scope)
             self._losses[scope] = loss if before is None else before + loss
-        if not self.unwritten[0]:
-            self._note([loss.ts_from for loss in self._losses.values()])
+            since = min(since or loss.ts_from, loss.ts_from)
+        if since:
+            self._lack_since(since)
         self._filled.set()
 
     def is_own(self, record: Record) -> TypeGuard[Gap]:
         """Tell a gap of this queue's making from the records of the stream."""
         return type(record) is Gap and (
-            record is self._before or (record.conn == self.sink and record.cause == "overflow")
+            (record.conn == self.sink and record.cause == "overflow") or any(record is gap for gap in self._before)
         )
 
     # --- what outlives the process
 
     def begin_behind(self, gap: Gap) -> None:
-        """Have the sink told first of what the life before had not written."""
-        self._before, self.has_gaps = gap, True
+        """Have the sink told, before all that waits, what a former life or a writer that failed had not written."""
+        self._before.append(gap)
+        self.has_gaps = True
+        self._lack_since(gap.ts_from)
         self._filled.set()
 
+    def _lack_since(self, ts: int) -> None:
+        """Note that something of this time is not written; a time that is none, as a source may tell it, is left out."""
+        if (ts < self.unwritten[0] or not self.unwritten[0]) and 0 < ts < LATEST_NS:
+            self.unwritten[0] = ts
+
     def settle(self) -> None:
-        """Note since when something is not written, as some was written just now."""
-        found = [batch.first_ts for batch, _ in islice(self._batches, FIRST_BATCHES)]
+        """Note since when something is not written, as all that was taken is."""
+        found = [batch.earliest for batch, _ in islice(self._batches, FIRST_BATCHES)]
         found += [loss.ts_from for loss in self._losses.values()]
         found += [ts_from for _, ts_from in self._gaps]
-        if self._before is not None:
-            found.append(self._before.ts_from)
+        found += [gap.ts_from for gap in self._before]
         found.append(self.held_since())
-        self._note(found)
-
-    def _note(self, times: list[int]) -> None:
-        """Note the earliest of these times; what is none, as a source may tell it, is left out."""
-        self.unwritten[0] = min([ts for ts in times if 0 < ts < LATEST_NS], default=0)
+        self.unwritten[0] = min([ts for ts in found if 0 < ts < LATEST_NS], default=0)
 
     # --- emptying ---------------------------------------------------------------------------------------------------
 
@@ -293,7 +298,7 @@ class Queue:
         has_enough = self._waiting() >= count or self._bytes >= self._enough_bytes
         if self._is_woken or self.ended.is_set() or has_enough:
             return
-        if self._before is not None or (seconds is None and self._losses):
+        if self._before or (seconds is None and self._losses):
             return
         self._awaited = count
         self._filled.clear()
@@ -320,9 +325,12 @@ class Queue:
         is_whole: what was published together is not parted, so that it may be somewhat larger than a batch is to be
         """
         self.done()
-        if self._before is not None:
-            self._is_telling = True
-            return Batch([self._before], self._epoch)
+        if self._before:
+            if self._batches:
+                offset = self._batches[0][0].first - 1
+                self._before = [structs.replace(gap, offset=offset) for gap in self._before]
+            self._telling = len(self._before)
+            return Batch(list[Record](self._before), self._epoch)
         parts: list[Batch] = []
         count = size = weighed = 0
         batches, most, most_bytes = self._batches, self._delivery.batch_records, self._delivery.batch_bytes
@@ -390,11 +398,8 @@ class Queue:
             share = size * count // taken
             self._release(count, share)
             self._taken = taken - count, size - share
-        if self._is_telling:
-            self._before, self._is_telling = None, False
-            self.settle()
-        elif taken and not self._taken[0]:
-            self.settle()
+        del self._before[: self._telling]
+        self._telling = 0
 
     def end(self) -> None:
         """End the stream: the sink gets what is held, and then the end."""

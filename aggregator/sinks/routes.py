@@ -34,7 +34,7 @@ class FileChunk:
     The records themselves are let go: to free many of them together, long after they were read, takes long.
     """
 
-    __slots__ = ("_own", "_told_from", "counts", "first", "last", "lines", "slot")
+    __slots__ = ("_own", "counts", "earliest", "first", "last", "latest", "lines", "slot")
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
@@ -42,12 +42,12 @@ class FileChunk:
         self.counts: defaultdict[type[Record], int] = defaultdict(int)
         self.first: LinePlace | None = None
         self.last: LinePlace | None = None
+        self.earliest = self.latest = 0  # all came, or began, between these times; both are 0 while there is none
         self._own: list[Gap] = []  # gaps that tell what the sink's queue lost
-        self._told_from = 0  # where the oldest of all gaps begins; 0: there is none
 
     def note(self, gap: Gap) -> None:
         """Remember a gap that begins here: what it tells of is missing, too, where it is not written."""
-        self._told_from = min(self._told_from or gap.ts_from, gap.ts_from)
+        self.earliest = min(self.earliest or gap.ts_from, gap.ts_from)
         if gap.conn == TYPE:
             self._own.append(gap)
 
@@ -71,8 +71,7 @@ class FileChunk:
             return None
         missed = self.received + sum(gap.missed or 0 for gap in self._own)
         offset_from = min([first.offset, *(gap.expected or first.offset for gap in self._own)])
-        ts_from = min(first.ts_recv, self._told_from or first.ts_recv)
-        return Loss(missed, offset_from, last.offset, ts_from, max(ts_from, last.ts_recv))
+        return Loss(missed, offset_from, last.offset, self.earliest, max(self.earliest, self.latest))
 
 
 class Outage(Struct):
@@ -163,8 +162,10 @@ class FileRoutes:
             ends[chunk] = at
             if chunk.first is None:
                 chunk.first = LinePlace(offsets[at], ts)
+        earliest, latest = batch.earliest, max(times)
         for chunk, at in ends.items():
             chunk.last = LinePlace(offsets[at], times[at])
+            chunk.earliest, chunk.latest = min(chunk.earliest or earliest, earliest), max(chunk.latest, latest)
         return touched
 
     def _find(self, routes: dict[Key, File], topic: TopicKey, record: Record) -> File:

@@ -138,7 +138,7 @@ class QueuedSink:
             self._places = PlaceNotes(config.name, place)
             queue = self.queue = SpillQueue(config.sink.name, bus, bus.history, config.delivery)
             context.place = lambda: queue.place
-        context.fail, context.step, context.settle = self._fail, self._step, self.queue.settle
+        context.fail, context.step, context.settle = self._fail, self._step, self._settle
         self.task: asyncio.Task[None] | None = None
         self._config = config
         self._delivery = config.delivery
@@ -209,23 +209,31 @@ class QueuedSink:
             return
         if note.left is not None:
             since, until = note.left
-            until = max(since, until or max(self._context.deaths.values(), default=self._context.clock()))
-            type_, epoch = self._config.sink.name, self._bus.epoch
-            self.queue.begin_behind(
-                sink_gap(
-                    type_,
-                    Scope(),
-                    gap_id=f"{type_}:{epoch}:0-unwritten",
-                    cause="restart",
-                    ts=(since, until),
-                    offset=self._bus.offset,
-                )
-            )
+            self._tell(since, until or max(self._context.deaths.values(), default=self._context.clock()))
         if self._places is None:
             self._note, self.queue.unwritten = note, note.view
         else:
             note.view[0] = 0  # whatever it lacks from now on it reads from the journal
             note.end(0)
+
+    def _tell(self, since: int, until: int) -> None:
+        """Have the sink told that it may lack anything of a time, in ns."""
+        type_, epoch = self._config.sink.name, self._bus.epoch
+        self.queue.begin_behind(
+            sink_gap(
+                type_,
+                Scope(),
+                gap_id=f"{type_}:{epoch}:{since}-unwritten",
+                cause="restart",
+                ts=(since, max(since, until)),
+                offset=self._bus.offset,
+            )
+        )
+
+    def _settle(self) -> None:
+        """Note since when something is not written, where the sink is at nothing that was taken."""
+        if self._note is not None and not self._at:
+            self.queue.settle()
 
     def _place(self, queue: SpillQueue) -> Cursor:
         """Where the next life goes on: behind what was taken, and is lasting."""
@@ -312,7 +320,7 @@ class QueuedSink:
                     writer, self._writer = self._writer, None
                     await writer.close()
                     self._take_back(writer)
-                    self.queue.settle()
+                    self._settle()
                     return
                 except Ended:
                     self.queue.unwritten[0] = 0  # nobody wants it
@@ -378,7 +386,13 @@ class QueuedSink:
                     raise
 
     def _take_back(self, writer: Writer) -> None:
-        """Have what a writer took, and closed without its being lasting, come again: now, or to the next life."""
+        """Have what a writer took, and closed without its being lasting, come again: now, or to the next life.
+
+        Where it comes from nowhere the sink is told that it is missing.
+        """
+        self.queue.held_since = int
+        if self._places is None and (since := writer.held_since()) > 0:
+            self._tell(since, self._context.clock())
         self._lasting = place = writer.lasting()
         queue = self.queue
         if place is not None and isinstance(queue, SpillQueue):
@@ -470,6 +484,7 @@ class QueuedSink:
         self._at.popleft()
         self.queue.done(len(batch) - own)
         self.queue.passed(batch)
+        self._settle()
         if self._places is not None and self._writer is not None:
             place, (behind, before) = self._writer.lasting(), self._unlasting
             self._unlasting = place, count - own + (before if behind == place else 0)
@@ -495,8 +510,8 @@ class QueuedSink:
         lost = [batch.records[at] for at in which[kept:] if not self.queue.is_own(batch.records[at])]
         own = sum(self.queue.is_own(batch.records[at]) for at in which)
         before, self._refused = self._refused, self._refused + len(which) - own - len(lost)
-        self._accept(batch, len(batch) - len(which) + own)
         self.queue.lose(lost)
+        self._accept(batch, len(batch) - len(which) + own)
         if len(str(self._refused)) > len(str(before)) or not before:
             where = "told as missing" if self._dead is None else f"in {self._dead.path}"
             log.error(

@@ -6,15 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from struct import pack, unpack
 
+import msgspec
 import pytest
 from msgspec import structs
 
 from aggregator.bus.bus import Batch, Bus
 from aggregator.records import Gap, Record, Trade
 from aggregator.sinks import files
+from aggregator.sinks.csv import SINK as CSV
+from aggregator.sinks.intervals import MARKER
+from aggregator.sinks.notes import Loss, overflow
+from aggregator.sinks.paths import Scope, Template
+from aggregator.sinks.routes import FileRoutes
 from aggregator.sinks.running import QueuedSink, running
 from aggregator.sinks.segment import Segments
-from aggregator.sinks.sink import Delivery, Ended
+from aggregator.sinks.sink import Delivery, Ended, Refused
 from tests.sinks.test_frame import Keeping, sink_of
 
 pytestmark = pytest.mark.waits
@@ -30,12 +36,12 @@ def trade(ts: int, symbol: str = "BTC/USDT") -> Trade:
 class Life:
     """One life of a daemon with one sink, whose notes are in a folder."""
 
-    def __init__(self, folder: Path, writer: Keeping, epoch: str = "e1", delivery: Delivery = PLAIN) -> None:
+    def __init__(self, folder: Path, *writers: Keeping, epoch: str = "e1", delivery: Delivery = PLAIN) -> None:
         self.bus = Bus(epoch)
-        config = sink_of(writer, delivery=delivery).configured()
+        config = sink_of(*writers, delivery=delivery).configured()
         sink = running(config, self.bus, clock=lambda: ENDED, deaths={("e0", "alpha"): DIED}, places=folder)
         assert isinstance(sink, QueuedSink)
-        self.sink, self.writer, self.folder = sink, writer, folder
+        self.sink, self.writer, self.folder = sink, writers[-1], folder
 
     async def begin(self) -> "Life":
         await self.sink.start()
@@ -87,7 +93,7 @@ async def test_what_waits_when_it_is_killed_is_told_first_by_the_next_life_alone
     assert life.note == (100, 0)
     left = await life.killed(tmp_path / "2")
 
-    life = await Life(left, Keeping(), "e2").begin()
+    life = await Life(left, Keeping(), epoch="e2").begin()
     life.publish(10_000)
     await life.end()
     assert told(life.writer) == [(100, DIED)]
@@ -95,7 +101,7 @@ async def test_what_waits_when_it_is_killed_is_told_first_by_the_next_life_alone
     assert life.sink.status().written == life.sink.status().received == 1
     assert life.note == (0, 0)
 
-    life = await Life(left, Keeping(), "e3").begin()
+    life = await Life(left, Keeping(), epoch="e3").begin()
     life.publish(20_000)
     await life.end()
     assert told(life.writer) == []
@@ -105,7 +111,7 @@ async def test_the_note_moves_on_with_what_is_written(tmp_path: Path) -> None:
     going = asyncio.Event()
 
     async def waits(batch: Batch) -> None:
-        if batch.first_ts >= 102:
+        if batch.earliest >= 102:
             await going.wait()
 
     life = await Life(tmp_path, Keeping(waits), delivery=structs.replace(PLAIN, batch_records=2)).begin()
@@ -127,12 +133,12 @@ async def test_one_that_is_killed_before_it_has_told_it_leaves_that_to_the_next(
     life = await Life(tmp_path / "1", Keeping(never)).begin()
     life.publish(100)
     left = await life.killed(tmp_path / "2")
-    life = await Life(left, Keeping(never), "e2").begin()
+    life = await Life(left, Keeping(never), epoch="e2").begin()
     life.publish(10_000)
     await asyncio.sleep(0.01)
     assert life.note == (100, 0)
     left = await life.killed(tmp_path / "3")
-    life = await Life(left, Keeping(), "e3").begin()
+    life = await Life(left, Keeping(), epoch="e3").begin()
     await life.end()
     assert told(life.writer) == [(100, DIED)]
 
@@ -143,7 +149,7 @@ async def test_what_an_end_in_good_order_could_not_write_is_told_too(tmp_path: P
     life.sink.end()
     assert await life.sink.abandon() == 1
     assert life.note == (100, ENDED)
-    life = await Life(tmp_path, Keeping(), "e2").begin()
+    life = await Life(tmp_path, Keeping(), epoch="e2").begin()
     await life.end()
     assert told(life.writer) == [(100, ENDED)]
 
@@ -157,9 +163,112 @@ async def test_losses_that_it_had_not_been_told_are_told_by_the_next_life(tmp_pa
         life.publish(ts)
     assert life.sink.status().dropped
     left = await life.killed(tmp_path / "2")
-    life = await Life(left, Keeping(), "e2").begin()
+    life = await Life(left, Keeping(), epoch="e2").begin()
     await life.end()
     assert told(life.writer) == [(100, DIED)]
+
+
+async def test_a_gap_that_came_alone_is_written_when_it_is(tmp_path: Path) -> None:
+    """A sink that is idle from then on lacks nothing."""
+
+    async def refuses(batch: Batch) -> None:
+        if not isinstance(batch.records[0], Gap):
+            raise Refused("never")
+
+    life = await Life(tmp_path, Keeping(refuses)).begin()
+    life.publish(100)
+    await until(lambda: len(life.writer.records) == 1)
+    await until(lambda: life.note == (0, 0))
+    await life.end()
+
+
+async def test_what_is_refused_lacks_until_the_gap_is_written_that_tells_it(tmp_path: Path) -> None:
+    """Later records wait meanwhile, and are not all that would be missing."""
+
+    async def refuses(batch: Batch) -> None:
+        if any(isinstance(record, Gap) for record in batch.records):
+            await never(batch)
+        raise Refused("never", [0])
+
+    life = await Life(tmp_path, Keeping(refuses), delivery=structs.replace(PLAIN, batch_records=1)).begin()
+    life.publish(100)
+    life.publish(101)
+    await until(lambda: life.sink.status().dropped)
+    await asyncio.sleep(0.01)
+    assert life.note == (100, 0)
+    life.sink.end()
+    await life.sink.abandon()
+
+
+async def test_records_that_were_held_back_are_older_than_those_before_them(tmp_path: Path) -> None:
+    life = await Life(tmp_path, Keeping(never)).begin()
+    life.publish(105, 103)
+    assert life.note == (103, 0)
+    life.publish(106, 101)
+    assert life.note == (101, 0)
+    await life.sink.abandon()
+
+
+class Holding(Keeping):
+    """Holds what it is given, so many times; then it fails."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.settle: Callable[[], None] = lambda: None
+        self._left = times
+        self._since = 0
+
+    def write(self, batch: Batch) -> None:  # type: ignore[override]  # it never waits
+        if not self._left:
+            self.settle()
+            raise OSError("it is broken")
+        self._left -= 1
+        self._since = self._since or batch.earliest
+
+    def held_since(self) -> int:
+        return self._since
+
+
+async def test_what_a_writer_held_that_failed_is_told_to_the_next(tmp_path: Path) -> None:
+    writer = Keeping()
+    life = await Life(tmp_path, Holding(1), writer).begin()
+    life.publish(100, 101)
+    await until(lambda: life.sink.status().written == 2)
+    life.publish(102)
+    await until(lambda: len(writer.records) == 2)
+    await until(lambda: life.note == (0, 0))
+    life.publish(103)
+    await life.end()
+    assert told(writer) == [(100, ENDED)]
+    assert [record.offset for record in writer.records if isinstance(record, Trade)] == [3, 4]
+    offsets = [record.offset for record in writer.records[1:]]
+    assert offsets == sorted(offsets)
+
+
+async def test_what_a_writer_that_failed_held_is_told_to_the_next_life_where_none_can_be_opened(tmp_path: Path) -> None:
+    delivery = structs.replace(PLAIN, backoff=60.0, longest_backoff=60.0)
+    life = await Life(tmp_path / "1", Holding(1), delivery=delivery).begin()
+    life.publish(100)
+    await until(lambda: life.sink.status().written == 1)
+    life.publish(101)
+    await until(lambda: life.sink.status().failing)
+    assert life.note == (100, 0)
+    left = await life.killed(tmp_path / "2")
+    life = await Life(left, Keeping(), epoch="e2").begin()
+    await life.end()
+    assert told(life.writer) == [(100, DIED)]
+
+
+async def test_a_writer_that_settles_forgets_nothing_that_it_was_not_given(tmp_path: Path) -> None:
+    writer = Holding(0)
+    delivery = structs.replace(PLAIN, backoff=60.0, longest_backoff=60.0)
+    life = Life(tmp_path, writer, delivery=delivery)
+    writer.settle = life.sink._context.settle
+    await life.begin()
+    life.publish(100)
+    await until(lambda: life.sink.status().failing)
+    assert life.note == (100, 0)
+    await life.sink.abandon()
 
 
 async def test_a_reader_that_has_left_lacks_nothing(tmp_path: Path) -> None:
@@ -175,7 +284,7 @@ async def test_a_reader_that_has_left_lacks_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("left", [b"", b"torn", pack("=qq", -1, 7), bytes(400)])
 async def test_a_note_that_is_none_tells_nothing(tmp_path: Path, left: bytes) -> None:
     (tmp_path / "kept.unwritten").write_bytes(left)
-    life = await Life(tmp_path, Keeping(), "e2").begin()
+    life = await Life(tmp_path, Keeping(), epoch="e2").begin()
     life.publish(100)
     await life.end()
     assert told(life.writer) == []
@@ -193,7 +302,29 @@ async def test_where_nothing_can_be_noted_that_is_said_and_the_sink_works(
     assert "kept: what a kill would lose of it cannot be noted" in caplog.text
 
 
+async def test_an_interval_that_has_the_only_gap_tells_it_if_it_is_killed(tmp_path: Path) -> None:
+    """What the queue had lost before the interval began is lost anew with the gap that told it."""
+    pytest.importorskip("pyarrow")
+    sink = running(CSV.configured(PLAIN, path=tmp_path), bus := Bus("e1"), clock=lambda: ENDED)
+    await sink.start()
+    lost = Loss(1, 1, 1, 90, 99)
+    bus.publish([trade(100), trade(101)])
+    await until(lambda: sink.status().written == 2)
+    sink.receive(Batch([overflow("csv", "e1", lost, Scope()), trade(102)], "e1"))
+    await until(lambda: sink.status().held == 0)
+    assert msgspec.json.decode((tmp_path / MARKER).read_bytes())["ts"] == 90
+    await sink.abandon()
+
+
 # --- files, which are sorted before they are written ------------------------------------------------------------------
+
+
+def test_what_a_file_lost_is_told_from_the_earliest_to_the_latest() -> None:
+    routes = FileRoutes(Template("{channel}"), 10**12)
+    ((file, _),) = routes.sort(Batch([trade(105), trade(103), trade(109), trade(104)])).items()
+    loss = file.chunks[0].loss()
+    assert loss is not None
+    assert (loss.ts_from, loss.ts_to) == (103, 109)
 
 
 async def test_files_that_are_not_begun_when_it_is_killed_lack_nothing_in_silence(

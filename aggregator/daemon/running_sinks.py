@@ -14,9 +14,10 @@ from aggregator.feed.status import FeedStatus
 from aggregator.records import Record
 from aggregator.sinks.queue import Queue
 from aggregator.sinks.repair import Deaths
-from aggregator.sinks.running import Running, running
+from aggregator.sinks.running import Running, noted, running
 from aggregator.sinks.sink import ALL, SinkConfig
 from aggregator.sinks.status import SinkStatus
+from aggregator.sinks.unwritten import take_over
 
 UNWRITTEN_RECORDS = 50_000  # records that may wait for the journal before whoever can wait does so
 UNWRITTEN_S = 0.02
@@ -37,6 +38,7 @@ class RunningSinks:
         self._on_idle = on_idle
         self._stopping = False
         self._make: Callable[[SinkConfig, Bus], Running] = running
+        self._places: Path | None = None
 
     @classmethod
     def alone(cls, epoch: str, *, on_idle: Callable[[], None]) -> Self:
@@ -61,6 +63,9 @@ class RunningSinks:
         before: the epoch of the life before this one
         """
         self._make = partial(running, deaths=deaths, dead=dead, places=places, daemon=daemon, before=before)
+        self._places = places
+        if places is not None:
+            take_over(places)
         for config in sorted(sinks, key=lambda config: not config.sink.starts_first):
             await self._start(self._make(config, self._bus))
 
@@ -105,6 +110,7 @@ class RunningSinks:
         Raises ConfigError where it cannot be opened, and then it goes on as it was before.
         """
         waiting = Queue(after.sink.name, self._bus.epoch, structs.replace(after.delivery, topics=ALL))
+        begun = noted(waiting, after, self._places)
         self._bus.attach(waiting.put)
         try:
             await self.remove(before.name)
@@ -116,6 +122,7 @@ class RunningSinks:
                 raise
         finally:
             self._bus.detach(waiting.put)
+            begun()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A sink that ends by itself gets no more."""

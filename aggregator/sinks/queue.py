@@ -68,7 +68,7 @@ class Queue:
     dropped: records that are lost to it, and told, or still to be told, by a gap
     spilled: records that wait elsewhere than in memory
     has_gaps: there may be gaps of this queue's own making among what it gives
-    unwritten: in its first place since when something is not written, ns; 0: all is
+    unwritten: since when something is not written, ns, 0: all is; and until when, 0: something has come in this life
     held_since: since when the writer holds what it was given, likewise
     """
 
@@ -78,7 +78,7 @@ class Queue:
         self.dropped = 0
         self.spilled = 0
         self.has_gaps = False
-        self.unwritten: list[int] | memoryview[int] = [0]
+        self.unwritten: list[int] | memoryview[int] = [0, 0]
         self.held_since: Callable[[], int] = int
         self._before: list[Gap] = []  # they tell what a former life, or a writer that failed, had not written
         self._telling = 0  # the sink is at so many of those
@@ -127,6 +127,8 @@ class Queue:
         if batch.tells:
             self._heed(batch)
         self._lack_since(batch.earliest)
+        if not self.received:
+            self.unwritten[1] = 0
         count, weighed = batch.count, weight(batch)
         self.received += count
         records = self._records + count

@@ -31,7 +31,7 @@ from aggregator.sinks.queue import Queue
 from aggregator.sinks.sink import Context, Ended, Refused, Retry, SinkConfig, Writer
 from aggregator.sinks.spill import SpillQueue
 from aggregator.sinks.status import SinkStatus, State
-from aggregator.sinks.unwritten import UnwrittenNote
+from aggregator.sinks.unwritten import UNWRITTEN, WAITING, UnwrittenNote
 
 OF_DATA = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # the record may be to blame for these
 MOST_FAILURES = 4  # so often one batch may meet such an error; then the records to blame are looked for
@@ -130,6 +130,7 @@ class QueuedSink:
         self.name = config.name
         self._unwritten = unwritten
         self._note: UnwrittenNote | None = None
+        self._began: Cursor | None = None  # where a sink that spills began
         self._places: PlaceNotes | None = None
         self.queue = Queue(config.sink.name, bus.epoch, config.delivery)
         if place is not None:
@@ -207,14 +208,16 @@ class QueuedSink:
         except OSError as error:
             log.warning("sink %s: what a kill would lose of it cannot be noted: %s", self.name, error)
             return
+        self._note, queue = note, self.queue
+        if isinstance(queue, SpillQueue):  # whatever it lacks from now on it reads from the journal
+            self._began = queue.place
+        else:
+            queue.unwritten = note.view
         if note.left is not None:
             since, until = note.left
-            self._tell(since, until or max(self._context.deaths.values(), default=self._context.clock()))
-        if self._places is None:
-            self._note, self.queue.unwritten = note, note.view
-        else:
-            note.view[0] = 0  # whatever it lacks from now on it reads from the journal
-            note.end(0)
+            until = until or max(self._context.deaths.values(), default=self._context.clock())
+            self._tell(since, until)
+            note.view[1] = until
 
     def _tell(self, since: int, until: int) -> None:
         """Have the sink told that it may lack anything of a time, in ns."""
@@ -232,14 +235,17 @@ class QueuedSink:
 
     def _settle(self) -> None:
         """Note since when something is not written, where the sink is at nothing that was taken."""
-        if self._note is not None and not self._at:
+        if self._places is None and self._note is not None and not self._at:
             self.queue.settle()
 
     def _place(self, queue: SpillQueue) -> Cursor:
         """Where the next life goes on: behind what was taken, and is lasting."""
         if self._writer is not None:
             self._lasting = self._writer.lasting()
-        return self._lasting or queue.place
+        place = self._lasting or queue.place
+        if self._note is not None and place != self._began:
+            self._note.view[0] = 0  # the gap of a former life is told
+        return place
 
     def receive(self, batch: Batch) -> None:
         self.queue.put(batch)
@@ -271,7 +277,7 @@ class QueuedSink:
 
     def _let_go(self) -> int:
         if self._note is not None:
-            self.queue.unwritten = [0]
+            self.queue.unwritten = [0, 0]
             self._note.end(self._context.clock())
             self._note = None
         left = self.queue.abandon()
@@ -650,8 +656,28 @@ def running(
             place.unlink(missing_ok=True)  # it stays where it is no longer
         place = None
     letters = None if dead is None else dead / _file_name(config.name, ".ndjson")
-    unwritten = None if places is None else places / _file_name(config.name, ".unwritten")
+    unwritten = None if places is None else places / _file_name(config.name, UNWRITTEN)
     return QueuedSink(config, bus, context, dead_letters=letters, place=place, unwritten=unwritten)
+
+
+def noted(waiting: Queue, config: SinkConfig, places: Path | None) -> Callable[[], None]:
+    """Have it outlive a kill that something waits for a sink which is not begun. Call what is given once it is."""
+    if places is None or not config.sink.has_queue:
+        return lambda: None
+    path = places / _file_name(config.name, WAITING)
+    try:
+        note = UnwrittenNote(path)
+    except OSError as error:
+        log.warning("sink %s: what a kill would lose of it cannot be noted: %s", config.name, error)
+        return lambda: None
+    waiting.unwritten = note.view
+
+    def begun() -> None:
+        waiting.unwritten = [0, 0]
+        note.end(0)
+        path.unlink(missing_ok=True)
+
+    return begun
 
 
 def _file_name(name: str, ending: str) -> str:

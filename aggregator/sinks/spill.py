@@ -93,18 +93,19 @@ class SpillQueue(Queue):
         self._passed = ""  # the epoch of what it took last
         self._counted = 0  # up to this offset of this epoch all that was read is counted
         self._anew: Gap | None = None  # the gap with which it began
+        self._start = self._told  # the place at which it did
         self._silent_until = 0.0
         self._is_said = False
 
     def begin_at(self, place: Cursor) -> None:
         """Begin where a former life has left the sink."""
-        self._told = self._reached = place
+        self._told = self._reached = self._start = place
         self._past = Past(self._history, self._selection, place, log)
 
     def begin_anew(self, ts: int) -> None:
         """Begin now, and tell that nobody knows since when something is missing; `ts` is the time of now."""
-        self._anew = hole("damaged", Cursor("", 0), self._reached, (ts, ts))
-        self._owe(self._anew)
+        self._owe(hole("damaged", Cursor("", 0), self._reached, (ts, ts)))
+        self._anew = self._owed
 
     @property
     def held(self) -> int:
@@ -165,7 +166,8 @@ class SpillQueue(Queue):
 
     def begin_behind(self, gap: Gap) -> None:
         """Have the sink told first of what the life before had not written, which did not spill."""
-        self._owed, self.has_gaps = gap, True
+        self._anew = self._owed = gap
+        self.has_gaps = True
         self._filled.set()
 
     def _owe(self, gap: Gap) -> None:
@@ -307,8 +309,8 @@ class SpillQueue(Queue):
         self._given = self._owed = None
         self._told = self._reached = place
         self._past = Past(self._history, self._selection, place, log)
-        if self._anew is not None and place == Cursor(self._now, self._begun):
-            self._owe(self._anew)
+        if place == self._start:
+            self._owed = self._anew
         self.wake()
 
     def abandon(self) -> int:

@@ -4,6 +4,7 @@ What waits in a queue, or in a writer, is lost with the process. What is missing
 tells, and what had come before for one sink and was not written yet only that sink lacks: the next life tells it there.
 """
 
+import logging
 import mmap
 import os
 import stat
@@ -11,6 +12,9 @@ from pathlib import Path
 
 NUMBERS = 2
 NUMBER_BYTES = 8
+UNWRITTEN, WAITING = ".unwritten", ".waiting"  # files of sinks; and of what waits for one that is being replaced
+
+log = logging.getLogger("aggregator.sinks")
 
 
 class UnwrittenNote:
@@ -42,7 +46,20 @@ class UnwrittenNote:
 
     def end(self, ts: int) -> None:
         """Let go of the file, at a moment (ns)."""
-        if self.view[0]:
+        if self.view[0] and not self.view[1]:
             self.view[1] = ts
         self.view.release()
         self._map.close()
+
+
+def take_over(folder: Path) -> None:
+    """Have a sink that was being replaced when the process was killed lack what waited for it meanwhile."""
+    for path in folder.glob(f"*{WAITING}"):
+        try:
+            waiting, own = UnwrittenNote(path), UnwrittenNote(path.with_suffix(UNWRITTEN))
+            if waiting.left is not None:
+                own.view[0] = min(waiting.left[0], own.view[0] or waiting.left[0])
+            own.end(0)
+            path.unlink()
+        except OSError as error:
+            log.warning("%s: what waited for a sink is not known: %s", path, error)

@@ -11,17 +11,19 @@ import pytest
 from msgspec import structs
 
 from aggregator.bus.bus import Batch, Bus
+from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.records import Gap, Record, Trade
 from aggregator.sinks import files
 from aggregator.sinks.csv import SINK as CSV
 from aggregator.sinks.intervals import MARKER
+from aggregator.sinks.journal.sink import SINK as JOURNAL
 from aggregator.sinks.notes import Loss, overflow
 from aggregator.sinks.paths import Scope, Template
 from aggregator.sinks.routes import FileRoutes
 from aggregator.sinks.running import QueuedSink, running
 from aggregator.sinks.segment import Segments
-from aggregator.sinks.sink import Delivery, Ended, Refused
-from tests.sinks.test_frame import Keeping, sink_of
+from aggregator.sinks.sink import Context, Delivery, Ended, Refused, Sink, Writer
+from tests.sinks.test_frame import Keeping, NoSettings, sink_of
 
 pytestmark = pytest.mark.waits
 
@@ -138,7 +140,10 @@ async def test_one_that_is_killed_before_it_has_told_it_leaves_that_to_the_next(
     await asyncio.sleep(0.01)
     assert life.note == (100, 0)
     left = await life.killed(tmp_path / "3")
-    life = await Life(left, Keeping(), epoch="e3").begin()
+    life = await Life(left, Keeping(never), epoch="e3").begin()
+    assert life.note == (100, DIED), "nothing has come since"
+    left = await life.killed(tmp_path / "4")
+    life = await Life(left, Keeping(), epoch="e4").begin()
     await life.end()
     assert told(life.writer) == [(100, DIED)]
 
@@ -314,6 +319,71 @@ async def test_an_interval_that_has_the_only_gap_tells_it_if_it_is_killed(tmp_pa
     await until(lambda: sink.status().held == 0)
     assert msgspec.json.decode((tmp_path / MARKER).read_bytes())["ts"] == 90
     await sink.abandon()
+
+
+async def test_what_waits_for_a_sink_that_is_being_replaced_when_it_is_killed_is_told(tmp_path: Path) -> None:
+    opening = asyncio.Event()
+
+    async def open_never(_: NoSettings, __: Context) -> Writer:
+        opening.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    before = sink_of(Keeping(), delivery=PLAIN).configured()
+    after = Sink("kept", NoSettings, open_never, delivery=PLAIN).configured()
+    sinks = RunningSinks.alone("e1", on_idle=lambda: None)
+    await sinks.start([before], places=tmp_path / "1")
+    replacing = asyncio.create_task(sinks.replace(before, after))
+    await opening.wait()
+    await sinks.give([trade(100)])
+    shutil.copytree(tmp_path / "1", tmp_path / "2")
+    replacing.cancel()
+    await asyncio.wait([replacing])
+    await sinks.stop(20)
+    assert [path.name for path in (tmp_path / "1").iterdir()] == ["kept.unwritten"]
+
+    for epoch, expected in (("e2", [(100, DIED)]), ("e3", [])):
+        writer = Keeping()
+        sinks = RunningSinks.alone(epoch, on_idle=lambda: None)
+        config = sink_of(writer, delivery=PLAIN).configured()
+        await sinks.start([config], {("e1", "alpha"): DIED}, places=tmp_path / "2")
+        await sinks.stop(20)
+        assert told(writer) == expected
+
+
+async def test_a_sink_that_spills_is_told_once_what_it_lacked_when_it_did_not(tmp_path: Path) -> None:
+    life = await Life(tmp_path / "places", Keeping(never)).begin()
+    life.publish(100)
+    await life.sink.abandon()
+    spilling = structs.replace(PLAIN, when_full="spill")
+
+    async def spill(epoch: str, writer: Keeping, *times: int) -> None:
+        bus = Bus(epoch)
+        journal = running(JOURNAL.configured(path=tmp_path / "journal"), bus)
+        await journal.start()
+        config = sink_of(writer, delivery=spilling).configured()
+        sink = running(config, bus, clock=lambda: ENDED + 1000, places=tmp_path / "places")
+        await sink.start()
+        bus.publish([trade(ts) for ts in times])
+        await until(lambda: not sink.status().held or writer.calls == ["write"])
+        for each in (sink, journal):
+            each.end()
+            assert each.task is not None
+            await asyncio.wait([each.task], timeout=0.2)
+            await each.abandon()
+
+    async def stays(batch: Batch) -> None:
+        silent.calls.append("write")
+        await never(batch)
+
+    silent, second, third = Keeping(stays), Keeping(), Keeping()
+    await spill("20260101T000000.000000Z", silent, 200)
+    assert silent.records == []
+    await spill("20260102T000000.000000Z", second, 300)
+    assert told(second) == [(100, ENDED)]
+    assert [record.ts_recv for record in second.records if isinstance(record, Trade)] == [200, 300]
+    await spill("20260103T000000.000000Z", third, 400)
+    assert told(third) == []
 
 
 # --- files, which are sorted before they are written ------------------------------------------------------------------

@@ -270,7 +270,7 @@ class Queue:
         self._filled.set()
 
     def _lack_since(self, ts: int) -> None:
-        """Note that something of this time is not written; a time that is none, as a source may tell it, is left out."""
+        """Note that something of this time is not written; what is no time, as a source may tell it, is left out."""
         if (ts < self.unwritten[0] or not self.unwritten[0]) and 0 < ts < LATEST_NS:
             self.unwritten[0] = ts
 

@@ -465,7 +465,7 @@ async def test_what_a_gap_tells_that_was_not_written_is_told_by_the_next_life(tm
     life.bus.publish([trade(102), gap(40, 103, "close")])
     assert life.note == (40, 0)
     left = await life.killed(tmp_path / "2")
-    life = await Life(left, Keeping(), "e2").begin()
+    life = await Life(left, Keeping(), epoch="e2").begin()
     life.bus.publish([trade(10_000)])
     life.bus.publish([gap(50, 10_001)])
     life.bus.publish([gap(50, 10_002, "close")])  # of an end that is not written the beginning is there

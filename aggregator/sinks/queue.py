@@ -387,10 +387,8 @@ class Queue:
     def passed(self, batch: Batch) -> None:
         """Note that the sink is done with a batch that was taken, or a part of it, and with all before it."""
         gaps = self._gaps
-        if gaps and gaps[0][0] <= batch.last:
-            while gaps and gaps[0][0] <= batch.last:
-                gaps.popleft()
-            self.settle()
+        while gaps and gaps[0][0] <= batch.last:
+            gaps.popleft()
 
     def done(self, count: int | None = None) -> None:
         """Note that so many records of those taken last, or all, are written, or lost, or elsewhere."""

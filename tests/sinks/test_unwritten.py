@@ -478,6 +478,21 @@ async def test_what_a_gap_tells_that_was_not_written_is_told_by_the_next_life(tm
     assert life.note == (0, 0)
 
 
+async def test_of_a_batch_that_is_given_in_halves_the_second_is_not_forgotten(tmp_path: Path) -> None:
+    async def takes_one(batch: Batch) -> None:
+        if len(batch) > 1:
+            raise Refused("it is looked for by halves")
+        if not isinstance(batch.records[0], Gap):
+            await never(batch)
+
+    life = await Life(tmp_path, Keeping(takes_one)).begin()
+    life.bus.publish([gap(40, 101), trade(102)])
+    await until(lambda: life.writer.records)
+    await asyncio.sleep(0.01)
+    assert life.note[0]
+    await life.sink.abandon()
+
+
 @pytest.mark.parametrize("ts", [0, -5, 1 << 64])
 async def test_times_that_are_none_are_noted_nowhere(tmp_path: Path, ts: int) -> None:
     life = await Life(tmp_path, Keeping()).begin()

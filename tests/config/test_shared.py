@@ -162,7 +162,7 @@ def test_every_value_is_written_as_it_was_read(values: dict[str, object]) -> Non
 
 @pytest.mark.parametrize("value", [b"", b"[]", b'{"text": 3}', b"\xff", None])
 def test_a_revision_that_is_none_is_told(value: bytes | None) -> None:
-    if value:
+    if value is not None:
         with pytest.raises(ValueError, match="revision 7 of the shared configuration cannot be read"):
             read_shared(value, 7)
     else:

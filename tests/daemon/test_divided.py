@@ -86,6 +86,13 @@ def since(daemon: Running, seen: int) -> list[Row]:
     return [row for row in daemon.records()[seen:] if row["exchange"] == "binance"]
 
 
+def are_closed(rows: list[Row]) -> bool:
+    """Whether there are gaps of both parts, and all of them have ended."""
+    opened = gaps(rows, phase="open")
+    closed = {row["gap_id"] for row in gaps(rows, phase="close")}
+    return buckets_in(opened) == {0, 1} and {row["gap_id"] for row in opened} <= closed
+
+
 def buckets_in(rows: list[Row]) -> set[int]:
     return {bucket_of(row["raw_symbol"], 2) for row in rows}
 
@@ -175,13 +182,12 @@ def test_it_is_one_exchange_and_a_worker_that_dies_costs_a_gap_of_its_own_symbol
     kill(directory, PARTS[1])
     before = time.time_ns()
     kill(directory, PARTS[0])
+    until(lambda: are_closed(since(daemon, seen)), what="what the daemon has told of the ends has come here, too")
     rows = since(daemon, seen)
     opened = gaps(rows, phase="open")
     assert {row["cause"] for row in opened} == {"restart"}
     assert buckets_in([row for row in opened if row["ts_recv"] < before]) == {1}
     assert buckets_in([row for row in opened if row["ts_recv"] >= before]) == {0}
-    closed = {row["gap_id"] for row in gaps(rows, phase="close")}
-    assert {row["gap_id"] for row in opened} <= closed
     told = Counter(row["symbol"] for row in rows if row["type"] == "instrument")
     assert set(told) == {row["symbol"] for row in rows if row["type"] == "trade"}
     assert set(told.values()) == {1}, "by the successor that has its symbol"

@@ -71,9 +71,10 @@ class Batch:
     @property
     def earliest(self) -> int:
         """The earliest `ts_recv`: some records are held back, and are published behind later ones."""
-        if self._earliest is None:
-            self._earliest = min(self.times)
-        return self._earliest
+        found = self._earliest
+        if found is None:
+            found = self._earliest = min([record.ts_recv for record in self.records])
+        return found
 
     @property
     def last_ts(self) -> int:
@@ -183,6 +184,10 @@ class _Joined(Batch):
         self._size: int | None = None
 
     @property
+    def earliest(self) -> int:
+        return min([part.earliest for part in self._parts])
+
+    @property
     def size(self) -> int:
         if self._size is None:
             self._size = sum(map(len, self.lines)) if self._blob is None else len(self._blob)
@@ -217,6 +222,10 @@ class _JoinedUnread(LazyBatch):
     @property
     def last(self) -> int:
         return self._parts[-1].last
+
+    @property
+    def earliest(self) -> int:
+        return min([part.earliest for part in self._parts])
 
     @property
     def last_ts(self) -> int:

@@ -171,6 +171,10 @@ class PassedBatch(LazyBatch):
         return self._offsets[-1]
 
     @property
+    def earliest(self) -> int:
+        return min(self._times)
+
+    @property
     def last_ts(self) -> int:
         return self._times[-1]
 

@@ -126,10 +126,12 @@ class Queue:
             batch = wanted
         if batch.tells:
             self._heed(batch)
-        self._lack_since(batch.earliest)
+        earliest, since = batch.earliest, self.unwritten[0]
+        if earliest < since or not since:
+            self._lack_since(earliest)
+        count, weighed = batch.count, weight(batch)
         if not self.received:
             self.unwritten[1] = 0
-        count, weighed = batch.count, weight(batch)
         self.received += count
         records = self._records + count
         held = self._bytes + weighed

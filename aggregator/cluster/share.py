@@ -289,10 +289,12 @@ class Share:
     def _go_on(self, ring: Collection[Record], anew: Collection[str | None], now: int) -> None:
         """Have published what the stream does not hold, without the changes of books that are told anew."""
         ends = {record.gap_id: record.ts_to for record in ring if isinstance(record, Gap) and record.ts_to}
-        since = self.positions.at - APART_NS
+        since, left = self.positions.at - APART_NS, list(self.positions.gaps.values())
         for record in ring:
             if isinstance(record, Gap):
-                if ends.get(record.gap_id, now) > since:
+                topic = record.channel, record.raw_symbol
+                # where the owner before has left a gap open the records here end it, and then their own holes count
+                if ends.get(record.gap_id, now) > since or any(_concerns(gap, topic) for gap in left):
                     self._held.append(record)
             elif isinstance(record, BookSnapshot | BookDelta) and record.raw_symbol in anew:
                 continue
@@ -622,7 +624,7 @@ def _comes(state: Health) -> bool:
     return state.state in {"live", "quiet"} or (state.state == "syncing" and state.channel not in BOOKS)
 
 
-def _concerns(gap: Gap, topic: Topic) -> bool:
+def _concerns(gap: Gap, topic: tuple[Channel | None, str | None]) -> bool:
     channel, raw_symbol = topic
     return gap.channel in {None, channel} and gap.raw_symbol in {None, raw_symbol}
 

@@ -428,7 +428,8 @@ class Case:
         others = [each for name, each in self.lives.items() if name != owner and not each.is_dead]
         if not self.is_gentle and self.chance.random() < 0.1:
             others = list(self.lives.values())
-        if others and (owner or not self.is_gentle):
+        is_owned = owner in self.lives and not self.lives[owner].is_dead  # else it may be the one that is to take over
+        if others and (is_owned or not self.is_gentle):
             life = self.chance.choice(others)
             life.do(life.begin_anew)
 

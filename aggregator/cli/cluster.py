@@ -108,7 +108,8 @@ def explain(config: Path, exchange: str) -> None:
         click.echo(f"-  {printable(name)}: {_why_not(view, name, needs)}")
     if owner and line and line[0] != owner:
         is_ready = exchange in view.members[line[0]].member.ready
-        click.echo(f"{line[0]} is first in line, and gets it {'within a lease' if is_ready else 'once it is ready'}")
+        when = "within a lease" if is_ready else "once it is ready"
+        click.echo(f"{printable(line[0])} is first in line, and gets it {when}")
 
 
 def _why_not(view: ClusterView, name: str, needs: tuple[str, ...]) -> str:

@@ -397,20 +397,26 @@ def test_what_a_file_lost_is_told_from_the_earliest_to_the_latest() -> None:
     assert (loss.ts_from, loss.ts_to) == (103, 109)
 
 
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Have no file begun while the first of what this gives is true."""
+    begin, is_full = Segments.begin, [True]
+
+    def begins(self: Segments, *arguments: object) -> None:
+        if is_full[0]:
+            raise OSError(28, "No space left on device")
+        begin(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Segments, "begin", begins)
+    return is_full
+
+
 async def test_files_that_are_not_begun_when_it_is_killed_lack_nothing_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The records of a topic without an open file would be in no gap of a file."""
     monkeypatch.setattr(files, "GATHER_S", 0.0)
-    begin, is_slow = Segments.begin, [True]
-
-    def begins(self: Segments, *arguments: object) -> None:
-        if is_slow[0]:
-            raise OSError(28, "No space left on device")
-        begin(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Segments, "begin", begins)
-    notes, name = tmp_path / "notes", f"files-{tmp_path / 'data'}"
+    is_full = full_disk(monkeypatch)
+    notes = tmp_path / "notes"
 
     async def life(epoch: str, *records: Record) -> QueuedSink:
         bus = Bus(epoch)
@@ -427,14 +433,14 @@ async def test_files_that_are_not_begun_when_it_is_killed_lack_nothing_in_silenc
 
     sink = await life("e1", trade(100), trade(101))
     await until(lambda: sink.status().failing)
-    assert note() == 100, name
+    assert note() == 100
     shutil.copytree(notes, tmp_path / "kept")
     await sink.abandon()
     assert not list((tmp_path / "data").rglob("*.ndjson"))
 
     shutil.rmtree(notes)
     shutil.copytree(tmp_path / "kept", notes)
-    is_slow[0] = False
+    is_full[0] = False
     sink = await life("e2", trade(10_000))
     await until(lambda: note() == 0)
     sink.end()
@@ -533,14 +539,7 @@ async def test_files_tell_where_a_gap_began_that_could_not_be_written(
     monkeypatch.setattr(files, "GATHER_S", 0.0)
     monkeypatch.setattr(files, "TICK_S", 0.01)
     monkeypatch.setattr(files, "FIRST_BACKOFF_S", 0.01)
-    begin, is_full = Segments.begin, [True]
-
-    def begins(self: Segments, *arguments: object) -> None:
-        if is_full[0]:
-            raise OSError(28, "No space left on device")
-        begin(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Segments, "begin", begins)
+    is_full = full_disk(monkeypatch)
     bus = Bus("e1")
     sink = running(files.SINK.configured(path=tmp_path / "data", compress=False), bus, places=tmp_path / "notes")
     await sink.start()
